@@ -1,0 +1,95 @@
+# Each target first builds .venv from requirements.lock. Needed: Python 3.11 or later, and make.
+
+PYTHON ?= $(shell for c in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$c -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$c && break; done)
+PY := .venv/bin/python
+PIP := $(PY) -m pip
+MODEL ?= $(sort $(wildcard models/*.safetensors))
+ARGS ?=
+
+# One thread: sums are formed in one order and times can be compared.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PIP_REQUIRE_VIRTUALENV := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install certify test gate bench soundness docs lint format lock clean distclean
+
+help:
+	@echo "make certify     export, check and sign every model in models/, or MODEL=models/<name>.safetensors"
+	@echo "make test        the whole test suite"
+	@echo "make gate        require a proof that meets the policy for every model"
+	@echo "make bench       the checker against brute force"
+	@echo "make soundness   the long soundness run"
+	@echo "make docs        the documentation site, into build/site"
+	@echo "make lint        format, lint and type checks;  make format  applies the first two"
+	@echo "make lock        resolve requirements.lock again"
+	@echo "make clean       remove build output and caches;  make distclean  also .venv"
+	@echo "ARGS='...' is passed on to the command that a target runs."
+
+# Two stamps: a changed lock file installs packages; a changed pyproject.toml only the project itself.
+.venv/packages.stamp: requirements.lock
+	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
+		test -n "$(PYTHON)" || { echo "make: Python 3.11 or later with venv was not found; set PYTHON=" >&2; exit 1; }; \
+		echo "creating .venv ($$($(PYTHON) --version))"; \
+		$(PYTHON) -m venv --clear .venv; \
+	fi
+	@echo "installing the packages of requirements.lock"
+	@$(PIP) install -qq -r requirements.lock
+	@$(PIP) check
+	@touch $@
+
+.venv/project.stamp: .venv/packages.stamp pyproject.toml
+	@echo "installing verifier (editable)"
+	@$(PIP) install -qq --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+install: .venv/project.stamp
+
+certify: install
+	@test -n "$(strip $(MODEL))" || { echo "make: there is no model in models/; set MODEL=" >&2; exit 2; }
+	$(PY) -m verifier certify $(MODEL) $(ARGS)
+
+test: install
+	$(PY) -m pytest $(ARGS)
+
+gate: install
+	$(PY) -m verifier gate certificates --models models $(ARGS)
+
+bench: install
+	$(PY) -m verifier bench $(ARGS)
+
+soundness: install
+	HYPOTHESIS_PROFILE=soundness $(PY) -m pytest -m soundness $(ARGS)
+
+docs: install
+	$(PY) -m mkdocs build --strict --site-dir build/site $(ARGS)
+
+lint: install
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: install
+	$(PY) -m ruff check --fix-only .
+	$(PY) -m ruff format .
+
+# The newest versions that pyproject.toml allows, except torch: its pin also keeps to one build of it.
+TORCH := torch==2.13.0
+lock:
+	@rm -rf build/lock && $(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install -qq '.[dev]' '$(TORCH)'
+	@{ echo "# Every package of .venv, exactly. Made by 'make lock'."; \
+	   build/lock/bin/python -m pip freeze --all --exclude verifier --exclude pip | sed 's/+.*//'; \
+	 } > build/requirements.lock
+	@mv build/requirements.lock requirements.lock && rm -rf build/lock
+
+clean:
+	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv

@@ -1,0 +1,14 @@
+"""Hypothesis profiles. `ci` (the default) draws the same examples every time; `soundness` is the long run."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+SLOW = (HealthCheck.too_slow,)
+
+settings.register_profile("ci", derandomize=True, database=None, deadline=None, suppress_health_check=SLOW)
+settings.register_profile("dev", deadline=None, suppress_health_check=SLOW)
+settings.register_profile("soundness", max_examples=10_000, deadline=None, suppress_health_check=SLOW)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -1,0 +1,153 @@
+"""`verifier import`: turn a checkpoint of another format into a native model file."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifier.cli import OK
+from verifier.console import add_output_arguments, emit_json, print_table
+from verifier.errors import InputError
+
+if TYPE_CHECKING:
+    from verifier.formats import ImportedModel
+    from verifier.model import FoldedCircuit, Model
+
+HELP = """Read a TransformerLens state dict (.pt, .pth, .safetensors), a checkpoint of Zhong et al. with its
+JSON configuration, a training run that wraps one of these, or the tables of a folded circuit (.npz,
+.safetensors), and write a native model file. What the theorem does not cover is refused. The file records its
+source and what was dropped, and the original network's forward pass is compared with it on every input."""
+
+FORMATS = ("native", "transformerlens", "zhong", "folded")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="the checkpoint")
+    parser.add_argument(
+        "-o", "--out", type=Path, required=True, help="the model file to write (.safetensors)"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    add_source_arguments(parser)
+    add_output_arguments(parser)
+
+
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that say about a checkpoint what it does not say itself; for every command that takes one."""
+    group = parser.add_argument_group("checkpoints of other formats")
+    group.add_argument(
+        "--config", type=Path, help="the run's JSON configuration; for model_X.pt, config_X.json is found"
+    )
+    group.add_argument("--attention", help="constant weights: '1/2', or one per position: '1/3 1/3 1/3'")
+    group.add_argument(
+        "--layout", help="what positions hold: 'a b', 'a b =59' (token 59), 'a b+59' (offset 59)"
+    )
+    group.add_argument("--p", type=int, help="the modulus, where the sizes do not settle it")
+    group.add_argument("--format", choices=FORMATS, help="by default found out from the content")
+    group.add_argument("--round", action="store_true", help="round float64 weights, and prove about those")
+
+
+def read_source(source: Path, arguments: argparse.Namespace) -> ImportedModel:
+    """Import `source` with the options of `add_source_arguments`.
+
+    **Raises** `InputError`.
+    """
+    from verifier.formats import import_file
+
+    return import_file(
+        source,
+        config=arguments.config,
+        attention=arguments.attention,
+        layout=arguments.layout,
+        p=arguments.p,
+        form=arguments.format,
+        round_weights=arguments.round,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    out: Path = arguments.out
+    if out.is_dir():
+        raise InputError(out, "", "is a directory")
+    if out.exists() and out.samefile(arguments.source):
+        raise InputError(out, "", "is the source itself; write the model file elsewhere")
+    imported = read_source(arguments.source, arguments)
+    data = imported.encode()
+    if out.exists() and not arguments.force and out.read_bytes() != data:
+        raise InputError(out, "", "exists already; --force overwrites it")
+
+    from verifier.files import write_atomically
+
+    write_atomically(out, data)
+    digest = hashlib.sha256(data).hexdigest()
+    if arguments.json:
+        emit_json(_document(imported, out, digest))
+    else:
+        print_table(("", ""), _lines(imported, out, digest), align="ll", quiet=arguments.quiet)
+    return OK
+
+
+def _shape(model: Model | FoldedCircuit) -> dict[str, object]:
+    from verifier.model import Model
+
+    shape: dict[str, object] = {"p": model.p, "neurons": model.neurons, "outputs": model.outputs}
+    if isinstance(model, Model):
+        shape |= {"layout": " ".join(model.layout), "attention": " ".join(map(str, model.attention))}
+    return shape
+
+
+def _document(imported: ImportedModel, out: Path, digest: str) -> dict[str, object]:
+    check = imported.check
+    return {
+        "model": {
+            "file": str(out),
+            "sha256": digest,
+            "circuit_sha256": imported.circuit_sha256,
+            **_shape(imported.model),
+        },
+        "source": {
+            "file": imported.source,
+            "sha256": imported.source_sha256,
+            "format": imported.format,
+        },
+        "dropped": imported.dropped,
+        "notes": list(imported.notes),
+        "self_check": None
+        if check is None
+        else {
+            "inputs": check.inputs,
+            "library": check.library,
+            "largest_difference": check.difference,
+            "largest_logit": check.scale,
+            "relative_difference": check.relative,
+            "correct": check.correct,
+        },
+    }
+
+
+def _lines(imported: ImportedModel, out: Path, digest: str) -> list[tuple[str, str]]:
+    lines = [
+        ("model", f"{out}  sha256 {digest}"),
+        ("source", f"{imported.source}  sha256 {imported.source_sha256}"),
+        ("format", imported.format),
+        ("network", ", ".join(f"{name} {value}" for name, value in _shape(imported.model).items())),
+    ]
+    reasons: dict[str, list[str]] = {}
+    for name, why in imported.dropped.items():
+        reasons.setdefault(why, []).append(name)
+    lines += [("dropped", f"{', '.join(names)}: {why}") for why, names in reasons.items()]
+    lines += [("note", note) for note in imported.notes]
+    check = imported.check
+    if check is None:
+        lines.append(("self-check", "not needed: the numbers are taken as they are"))
+    else:
+        agreement = f"agrees on all {check.inputs} inputs to {check.relative:.1e} of the largest logit"
+        lines += [
+            (
+                "self-check",
+                f"the original's forward pass (float32, {check.library}) {agreement}, {check.scale:.4g}",
+            ),
+            ("accuracy", f"{check.correct} of {check.inputs} inputs (float64; measured, not proved)"),
+        ]
+    return lines

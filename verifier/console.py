@@ -1,0 +1,214 @@
+"""What every command prints with: aligned tables, progress, JSON, and decimals that are still bounds.
+
+Results go to standard output, progress to standard error. Off a terminal, tables are plain aligned text
+and there is no progress. `NO_COLOR` is honoured. Text is never read as markup, since some of it comes
+from files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, TextIO
+
+from verifier.errors import one_line
+
+Observer = Callable[[str, int, int | None], None]
+"""`observe(step, done, total)`: what is being done, and how far it is; the kernel's signature too."""
+
+GAP = "  "
+MAX_DIGITS = 1000
+MAX_BITS = 1 << 20
+POSITIONAL_EXPONENTS = range(-5, 16)
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options every command shares: `--json` and `--quiet`."""
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    group.add_argument("--quiet", action="store_true", help="print errors only")
+
+
+def say(text: str = "", *, quiet: bool = False) -> None:
+    """Print one line of a result, with control characters escaped."""
+    if not quiet:
+        print(one_line(text, limit=sys.maxsize))
+
+
+def emit_json(document: object) -> None:
+    """Print `document` as one JSON object on standard output.
+
+    **Raises** `ValueError` for NaN or an infinity: JSON has neither.
+    """
+    print(json.dumps(document, indent=2, allow_nan=False))
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    title: str = "",
+    align: str = "",
+    quiet: bool = False,
+) -> None:
+    """Print an aligned table on standard output.
+
+    **Arguments**
+
+    - `header`: the column names; all empty for a table without a header line.
+    - `rows`: as many cells as `header` in each row; printed with `str`.
+    - `align`: one of `l`, `r`, `c` per column; by default `l` for the first column and `r` for the others.
+
+    **Raises** `ValueError` when a row or `align` does not have one entry per column.
+    """
+    if quiet:
+        return
+    if is_terminal(sys.stdout):
+        _print_rich_table(header, rows, title, align)
+    else:
+        print(table_text(header, rows, title=title, align=align))
+
+
+def table_text(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", align: str = ""
+) -> str:
+    """The table as plain text, without trailing blanks; arguments and errors as for `print_table`."""
+    names, cells, align = _cells(header, rows, align)
+    lines = [names, *cells] if any(names) else cells
+    widths = [max((len(line[column]) for line in lines), default=0) for column in range(len(names))]
+    place = {"l": str.ljust, "r": str.rjust, "c": str.center}
+    text = [
+        GAP.join(
+            place[side](cell, width) for side, cell, width in zip(align, line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([one_line(title), *text] if title else text)
+
+
+def _cells(
+    header: Sequence[str], rows: Sequence[Sequence[object]], align: str
+) -> tuple[list[str], list[list[str]], str]:
+    columns = len(header)
+    align = align or "l" + "r" * (columns - 1)
+    if len(align) != columns or not set(align) <= set("lrc"):
+        raise ValueError(f"align must be {columns} of l, r, c, not {align!r}")
+    if any(len(row) != columns for row in rows):
+        raise ValueError(f"every row must have {columns} cells")
+    return [one_line(name) for name in header], [[one_line(str(cell)) for cell in row] for row in rows], align
+
+
+def _print_rich_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], title: str, align: str
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    names, cells, align = _cells(header, rows, align)
+    table = Table(
+        title=Text(one_line(title), style="bold") if title else None,
+        title_justify="left",
+        show_header=any(names),
+        box=None,
+        pad_edge=False,
+        padding=(0, len(GAP), 0, 0),
+    )
+    sides: dict[str, Literal["left", "right", "center"]] = {"l": "left", "r": "right", "c": "center"}
+    for name, side in zip(names, align, strict=True):
+        table.add_column(Text(name), justify=sides[side], overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
+    Console(highlight=False, markup=False, emoji=False).print(table)
+
+
+def is_terminal(stream: TextIO) -> bool:
+    """Whether a person watches `stream`: a terminal that can move its cursor."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Observer]:
+    """A progress bar on standard error; yields `observe(step, done, total)`.
+
+    Without a terminal, or with `quiet`, observing does nothing. `total` None shows activity only.
+    """
+    if quiet or not is_terminal(sys.stderr):
+        yield lambda step, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:,.0f}", markup=False),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True, highlight=False),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+
+        def observe(step: str, done: int, total: int | None) -> None:
+            bar.update(task, description=one_line(step), completed=done, total=total)
+
+        yield observe
+
+
+def decimal_bound(mantissa: int, exponent: int, digits: int, direction: Literal["upper", "lower"]) -> str:
+    """mantissa·2^exponent as a decimal of `digits` significant digits, rounded outward.
+
+    Integer arithmetic only. The decimal is the least one of so many digits that is >= the number for
+    `upper`, the greatest that is <= it for `lower`; so a printed bound is still a bound. It is positional
+    from 1e-5 to 1e16 and scientific (`1.235e-09`) outside.
+
+    **Raises** `ValueError` for a direction or a number of digits that makes no sense, and for numbers
+    beyond 2^±1,048,576, which no theorem here produces.
+    """
+    if direction not in ("upper", "lower"):
+        raise ValueError(f"direction must be 'upper' or 'lower', not {direction!r}")
+    if not 1 <= digits <= MAX_DIGITS:
+        raise ValueError(f"digits must be in 1..{MAX_DIGITS}, not {digits}")
+    if mantissa == 0:
+        return "0"
+    size = abs(mantissa)
+    if abs(exponent) + size.bit_length() > MAX_BITS:
+        raise ValueError("the number is out of range")
+    negative = mantissa < 0
+    away_from_zero = negative == (direction == "lower")
+    numerator, denominator = size << max(exponent, 0), 1 << max(-exponent, 0)
+    power = math.floor((size.bit_length() + exponent - 1) * math.log10(2.0))  # 10^power <= size, or nearly
+    while _scaled(numerator, denominator, -power - 1)[0] >= 1:
+        power += 1
+    while _scaled(numerator, denominator, -power)[0] < 1:
+        power -= 1
+    significand, remainder = _scaled(numerator, denominator, digits - 1 - power)
+    if remainder and away_from_zero:
+        significand += 1
+        if significand == 10**digits:
+            significand, power = 10 ** (digits - 1), power + 1
+    return "-" * negative + _place_point(str(significand), power)
+
+
+def _scaled(numerator: int, denominator: int, power: int) -> tuple[int, int]:
+    """Quotient and remainder of numerator·10^power / denominator."""
+    ten: int = 10 ** abs(power)
+    return divmod(numerator * ten, denominator) if power >= 0 else divmod(numerator, denominator * ten)
+
+
+def _place_point(significand: str, power: int) -> str:
+    """The decimal d.ddd·10^power for the digits dddd."""
+    if power not in POSITIONAL_EXPONENTS:
+        head, tail = significand[0], significand[1:]
+        return f"{head}.{tail}e{power:+03d}" if tail else f"{head}e{power:+03d}"
+    if power < 0:
+        return "0." + "0" * (-power - 1) + significand
+    whole, fraction = significand[: power + 1].ljust(power + 1, "0"), significand[power + 1 :]
+    return f"{whole}.{fraction}" if fraction else whole

@@ -1,0 +1,202 @@
+"""Choosing an explanation by what it buys in certified margin (untrusted; the kernel is the judge)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.explain.certificate import Explanation, encode_certificate
+from verifier.explain.families import (
+    Array,
+    FoundFamily,
+    Indices,
+    Neurons,
+    Spectrum,
+    cluster,
+    features,
+    read_neurons,
+    spectrum,
+    turns,
+)
+from verifier.model import FoldedCircuit
+
+SAMPLED_OFFSETS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How much an explanation may cost: each field trades checking time for margin."""
+
+    families: int  # per frequency
+    harmonics: int
+    output_frequencies: int
+    shells: int
+    cells: int  # on the circle, about
+    critical_offsets: int
+    outliers: float  # share of the neurons
+
+
+EFFORTS = (
+    Effort(families=1, harmonics=2, output_frequencies=4, shells=2, cells=240, critical_offsets=4, outliers=0.0),
+    Effort(families=1, harmonics=3, output_frequencies=6, shells=3, cells=472, critical_offsets=6, outliers=0.0),
+    Effort(families=2, harmonics=3, output_frequencies=10, shells=4, cells=944, critical_offsets=6, outliers=0.01),
+    Effort(families=4, harmonics=4, output_frequencies=16, shells=6, cells=944, critical_offsets=8, outliers=0.05),
+    Effort(families=8, harmonics=4, output_frequencies=29, shells=8, cells=1888, critical_offsets=12, outliers=0.2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A circuit as the explainer sees it."""
+
+    circuit: FoldedCircuit
+    spectrum: Spectrum
+    neurons: Neurons
+
+
+def read(circuit: FoldedCircuit) -> Reading:
+    s = spectrum(circuit.A, circuit.B, circuit.W)
+    return Reading(circuit, s, read_neurons(s))
+
+
+def explain(reading: Reading, effort: Effort) -> Explanation:
+    """An explanation of a given effort."""
+    s, n, p = reading.spectrum, reading.neurons, reading.circuit.p
+    half = (p - 1) // 2
+    usable = (n.amplitude > 0) & (n.amplitude >= 1e-9 * n.amplitude.max())
+    importance = s.reach * s.mean_activation + 1e-30 * n.amplitude.max() * max(float(s.reach.max()), 1e-300)
+    families: list[FoundFamily] = []
+    for frequency in sorted(set(n.frequency[usable].tolist())):
+        members = np.flatnonzero(usable & (n.frequency == frequency))
+        families += _split(reading, members, frequency, effort, importance)
+    families, on, off, losses = _assign(reading, families, ~usable)
+    count = min(int(effort.outliers * len(importance)), sum(len(f.neurons) for f in families) - len(families))
+    chosen = losses.argsort(kind="stable")[::-1][:count]
+    outliers = {int(i) for i in chosen if losses[i] > 0}
+    families = [g for f in families if len((g := _without(f, outliers)).neurons)]
+    return Explanation(
+        families=tuple(families),
+        shells=tuple(_shells(f, effort.shells) for f in families),
+        output_frequencies=_output_frequencies(reading, families, min(effort.output_frequencies, half)),
+        cells=max(1, -(-effort.cells // p)),
+        critical_offsets=effort.critical_offsets,
+        outliers=tuple(sorted(outliers)),
+        on=tuple(on),
+        off=tuple(off),
+    )
+
+
+def _split(
+    reading: Reading, members: Indices, frequency: int, effort: Effort, importance: Array
+) -> list[FoundFamily]:
+    """The neurons of one frequency, clustered by profile."""
+    s, n = reading.spectrum, reading.neurons
+    points = features(s, n, members, frequency, effort.harmonics)
+    weight = importance[members]
+    labels = cluster(points, weight, effort.families, seed=frequency)
+    result = []
+    for label in sorted(set(labels.tolist())):
+        inside = labels == label
+        centre = np.average(points[inside], axis=0, weights=weight[inside])
+        profile = (centre[1::2] + 1j * centre[2::2]).reshape(-1, 2)
+        result.append(FoundFamily(frequency, float(centre[0]), profile, members[inside], np.zeros(0)))
+    return result
+
+
+def _residuals(reading: Reading, family: FoundFamily) -> tuple[Array, Array]:
+    """r and r′ of every member over its amplitude, balanced, shapes (m, p) (Lemma R in floating point)."""
+    c, n, k = reading.circuit, reading.neurons, family.frequency
+    index, p = family.neurons, c.p
+    alpha, phase = n.amplitude[index, None], n.phase[index, None]
+    a, b = c.A[index] / alpha, c.B[index] / alpha - family.dc
+    tokens = np.arange(p)[None, :]
+    for h, (z, v) in enumerate(family.profile, start=1):
+        wave = turns(h * (k * tokens / p + phase))
+        a = a - (z * wave).real
+        b = b - (v * wave).real
+    move = (b.mean(axis=1) - a.mean(axis=1))[:, None] / 2
+    return a + move, b - move
+
+
+def _profile_values(reading: Reading, family: FoundFamily, delta: int) -> Array:
+    """T_δ at every member's phase and every b, shape (m, p)."""
+    p, k = reading.circuit.p, family.frequency
+    x = k * np.arange(p)[None, :] / p + reading.neurons.phase[family.neurons, None]
+    values = np.full(x.shape, family.dc)
+    for h, (z, v) in enumerate(family.profile, start=1):
+        values += ((z * turns(np.array(h * k * delta / p)) + v) * turns(h * x)).real
+    return values
+
+
+def _assign(
+    reading: Reading, families: list[FoundFamily], unusable: NDArray[np.bool_]
+) -> tuple[list[FoundFamily], list[int], list[int], Array]:
+    """Move neurons that are cheaper as linear, or as zero, out of their families; and estimate what each one costs.
+
+    The cost is the mean of the ReLU lemma's U over sampled offsets, times the range of the neuron's outputs.
+    """
+    c, s, n = reading.circuit, reading.spectrum, reading.neurons
+    p = c.p
+    offsets = np.unique(np.linspace(0, p - 1, SAMPLED_OFFSETS).astype(int))
+    losses = np.zeros(len(unusable))
+    on: list[int] = []
+    off: list[int] = [int(i) for i in np.flatnonzero(unusable)]
+    result = []
+    for family in families:
+        r, r2 = _residuals(reading, family)
+        alpha = n.amplitude[family.neurons]
+        inside = np.zeros(len(alpha))
+        for delta in offsets:
+            t = _profile_values(reading, family, int(delta))
+            sign = np.where(t >= 0, -1.0, 1.0)
+            ra = np.roll(r, -int(delta), axis=1)
+            depth = np.abs(t) / 2
+            u = np.maximum(sign * ra - depth, 0) + np.maximum(sign * r2 - depth, 0)
+            inside += u.mean(axis=1)
+        inside *= alpha / len(offsets)
+        a, b = c.A[family.neurons], c.B[family.neurons]
+        costs = {}
+        for name, pick in (("on", -1.0), ("off", 1.0)):
+            x, y = pick * a, pick * b
+            move = (y.max(axis=1) - x.max(axis=1))[:, None] / 2
+            costs[name] = np.maximum(x + move, 0).mean(axis=1) + np.maximum(y - move, 0).mean(axis=1)
+        keep = np.ones(len(alpha), dtype=bool)
+        for index, neuron in enumerate(family.neurons.tolist()):
+            choice = min(costs, key=lambda name: costs[name][index])
+            if costs[choice][index] < inside[index]:
+                (on if choice == "on" else off).append(neuron)
+                keep[index] = False
+        losses[family.neurons] = np.where(keep, inside * s.reach[family.neurons], 0.0)
+        if keep.any():
+            spread = np.sqrt((r[keep] ** 2).mean(axis=1) + (r2[keep] ** 2).mean(axis=1))
+            result.append(FoundFamily(family.frequency, family.dc, family.profile, family.neurons[keep], spread))
+    return result, on, off, losses
+
+
+def _without(family: FoundFamily, outliers: set[int]) -> FoundFamily:
+    keep = np.array([i not in outliers for i in family.neurons.tolist()], dtype=bool)
+    return FoundFamily(family.frequency, family.dc, family.profile, family.neurons[keep], family.spread[keep])
+
+
+def _shells(family: FoundFamily, count: int) -> tuple[float, ...]:
+    """Depths in units of the profile: finer near the roots, out to where typical residuals end."""
+    scale = float(np.quantile(family.spread, 0.8))
+    return tuple(scale * 0.35 * 1.7**i for i in range(count))
+
+
+def _output_frequencies(reading: Reading, families: list[FoundFamily], count: int) -> tuple[int, ...]:
+    """The families' frequencies, then those at which the neurons write most."""
+    s, p = reading.spectrum, reading.circuit.p
+    written = (np.abs(s.w) * s.mean_activation[:, None]).sum(axis=0)
+    order = written[1 : (p - 1) // 2 + 1].argsort(kind="stable")[::-1] + 1
+    chosen = sorted({f.frequency for f in families})
+    chosen += [int(j) for j in order if int(j) not in chosen][: max(0, count - len(chosen))]
+    return tuple(chosen)
+
+
+def certificate_bytes(reading: Reading, explanation: Explanation, model_sha256: str) -> bytes:
+    s, n = reading.spectrum, reading.neurons
+    weight = n.amplitude * np.abs(s.w[np.arange(len(n.frequency)), n.frequency])
+    return encode_certificate(explanation, n, weight, reading.circuit.p, model_sha256)

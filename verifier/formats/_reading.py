@@ -1,0 +1,286 @@
+"""What the readers of foreign state dicts share: options, the choice of tensors, precision, and p.
+
+A reader turns a `State` into a `Reading`: the native model, what was dropped and why, and the format's own
+forward pass, written from its definition, with which the import checks itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.errors import InputError
+from verifier.formats._settings import Settings
+from verifier.formats._state import HALF, State
+from verifier.kernel.limits import RATIONAL
+from verifier.model import AttentionWeight, Model, parse_attention, parse_position
+
+Tensors = Mapping[str, Any]
+"""torch or numpy arrays by name."""
+
+MASK_WHY = "the causal mask: the last position attends to every position, and attention weights are constant"
+QUERY_KEY_WHY = "only the attention pattern depends on it, and the pattern is a constant of the model file"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the user says about a source that it does not say itself; None where they say nothing.
+
+    **Fields**
+
+    - `p`: the modulus.
+    - `attention`: one weight for every position, or one per position.
+    - `layout`: what each position holds.
+    - `round_weights`: round float64 weights to float32; the theorem is then about the rounded ones.
+    """
+
+    p: int | None = None
+    attention: tuple[AttentionWeight, ...] | None = None
+    layout: tuple[str, ...] | None = None
+    round_weights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The attention pattern of a source: base_t + coefficient·softmax_t at position t, in every head.
+
+    With coefficient 0 it is constant and the softmax is not computed.
+    """
+
+    base: tuple[float, ...]
+    coefficient: float = 0.0
+
+
+Forward = Callable[[ModuleType, Tensors, Any, Pattern], tuple[Any, Any]]
+"""forward(arrays, tensors, tokens [batch, positions], pattern) -> logits [batch, outputs], attention [batch,
+heads, positions]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A source, read: `model` has no provenance yet.
+
+    **Fields**
+
+    - `model`, `dropped` (what, and why it cannot matter), `notes` (what the user should know).
+    - `forward`, `tensors`, `pattern`: the source's own forward pass, its tensors in float32, its attention.
+    - `assumed`: the layout or the attention were assumed by default, since nothing in the source settles
+      them.
+    """
+
+    model: Model
+    dropped: dict[str, str]
+    notes: list[str]
+    forward: Forward
+    tensors: dict[str, NDArray[np.float32]]
+    pattern: Pattern
+    assumed: bool
+
+
+def attention_option(text: str) -> tuple[AttentionWeight, ...]:
+    """`--attention`: one weight (`1/2`), or one per position (`1/2 1/2`).
+
+    **Raises** `InputError`.
+    """
+    return tuple(parse_attention(word, "--attention") for word in text.replace(",", " ").split() or [""])
+
+
+def layout_option(text: str) -> tuple[str, ...]:
+    """`--layout`: what each position holds, e.g. `a b =59`.
+
+    **Raises** `InputError`.
+    """
+    items = tuple(text.split())
+    for item in items:
+        parse_position(item, "--layout")
+    if not items:
+        raise InputError("--layout", "", "must name at least one position, e.g. 'a b'")
+    return items
+
+
+def choose_tensors(
+    state: State,
+    required: Sequence[str],
+    optional: Sequence[str],
+    ignored: Mapping[str, str],
+    round_weights: bool,
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str], list[str]]:
+    """The float32 tensors of a format, what was dropped, and notes.
+
+    **Raises** `InputError`: a tensor is missing, left over, tied, not finite or not float32.
+    """
+    known = {*required, *optional}
+    for name in sorted(state.tensors.keys() - known - ignored.keys()):
+        raise InputError(state.source, f"tensor {name}", _left_over(name))
+    for name in required:
+        if name not in state.tensors:
+            raise InputError(state.source, f"tensor {name}", _missing(name))
+    for first, second in state.tied:
+        if {first, second} <= known:
+            rule = (
+                "share their memory (tied weights), and the format has a tensor for each; save a clone of one"
+            )
+            raise InputError(state.source, f"tensors {first} and {second}", rule)
+    dropped = {name: why for name, why in ignored.items() if name in state.tensors}
+    if state.unused:
+        dropped[", ".join(state.unused)] = "records of the training run; they carry no weights"
+    tensors, rounded = {}, []
+    for name in sorted(known & state.tensors.keys()):
+        tensors[name], inexact = _as_float32(state, name, round_weights)
+        if inexact:
+            rounded.append(name)
+    for name in sorted(ignored.keys() & state.tensors.keys()):
+        if state.dtypes[name] in HALF:
+            raise _half_precision(state, name)
+    notes = []
+    if rounded:
+        notes.append(f"rounded to float32, so theorems are about the rounded network: {', '.join(rounded)}")
+    return tensors, dropped, notes
+
+
+def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
+    """A tensor as float32, and whether that changed it."""
+    array, dtype = state.tensors[name], state.dtypes[name]
+    if dtype in HALF:
+        raise _half_precision(state, name)
+    if dtype not in ("float32", "float64"):
+        raise InputError(state.source, f"tensor {name}", f"must be float32, not {dtype}")
+    if not np.isfinite(array).all():
+        raise InputError(state.source, f"tensor {name}", "has a value that is infinite or not a number")
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(result).all():
+        raise InputError(state.source, f"tensor {name}", "has a value too large for float32")
+    changed = bool((result != array).any())
+    if changed and not round_weights:
+        rule = (
+            "has float64 values that float32 cannot represent, and model files are float32;"
+            " --round rounds them, and the theorem is then about the rounded network"
+        )
+        raise InputError(state.source, f"tensor {name}", rule)
+    return result, changed
+
+
+def _half_precision(state: State, name: str) -> InputError:
+    rule = (
+        f"is {state.dtypes[name]}; half precision is not supported; module.float() makes a float32 copy,"
+        " and that is what is proved"
+    )
+    return InputError(state.source, f"tensor {name}", rule)
+
+
+def _left_over(name: str) -> str:
+    if re.search(r"(^|\.)blocks\.(?!0\.)\d", name):
+        return (
+            "belongs to a second layer; only one layer is supported, and the theorem is about such networks"
+        )
+    if re.search(r"(^|\.)(ln\d*(_\w+)?|layer_?norm\w*|norm\d*|rms\w*)(\.|$)", name, re.IGNORECASE):
+        return "belongs to a layer norm, which is not supported; train with normalization_type=None"
+    if "gate" in name:
+        return "belongs to a gated MLP, which is not supported; use a plain ReLU layer"
+    if "rotary" in name or "rel_pos" in name:
+        return (
+            "belongs to positional embeddings of another kind; only learned, added ones (W_pos) are supported"
+        )
+    return (
+        "is left over: the format has no such tensor, and ignoring it could change what is proved;"
+        " remove it if the network does not use it, or fold the network yourself (A, B, W, S1, S2)"
+    )
+
+
+def _missing(name: str) -> str:
+    if name == "unembed.W_U":
+        return "is missing; if it is tied to embed.W_E, save a copy of it under its own name"
+    if name == "pos_embed.W_pos":
+        return "is missing; only learned positional embeddings are supported; save zeros if there are none"
+    if ".b_" in name:
+        return "is missing; save zeros if the network has no such bias"
+    if ".mlp." in name:
+        return "is missing; only a transformer with an MLP is supported: the theorem is about its ReLUs"
+    return "is missing; is this the whole state dict of a one-layer transformer?"
+
+
+def require_shapes(
+    source: str,
+    tensors: Mapping[str, NDArray[Any]],
+    shapes: Mapping[str, tuple[int | str, ...]],
+    meaning: str,
+) -> dict[str, int]:
+    """Match shapes against patterns such as `("heads", "d_model", "d_head")`; returns the size of each
+    letter.
+
+    **Arguments**
+
+    - `meaning`: what the format is called in messages.
+
+    **Raises** `InputError`.
+    """
+    sizes: dict[str, int] = {}
+    for name, pattern in shapes.items():
+        if name not in tensors:
+            continue
+        shape = tensors[name].shape
+        wanted = "[" + ", ".join(str(item) for item in pattern) + "]"
+        if len(shape) != len(pattern):
+            rule = f"has the shape {list(shape)}, but {meaning} has {wanted} there"
+            raise InputError(source, f"tensor {name}", rule)
+        for axis, (size, item) in enumerate(zip(shape, pattern, strict=True)):
+            expected = item if isinstance(item, int) else sizes.setdefault(item, size)
+            if size != expected:
+                rule = (
+                    f"has the shape {list(shape)}, but {meaning} has {wanted} there,"
+                    f" and {item} is {expected}, not {size} (axis {axis})"
+                )
+                raise InputError(source, f"tensor {name}", rule)
+            if size == 0:
+                raise InputError(source, f"tensor {name}", "is empty")
+    return sizes
+
+
+def modulus_from(settings: Settings, options: Options, source: str) -> int | None:
+    """p as the user or the configuration gives it.
+
+    **Raises** `InputError` when the two differ.
+    """
+    configured = settings.integer("p", "C", "modulus")
+    if options.p is not None and configured is not None and options.p != configured:
+        raise InputError(
+            source, "p", f"is {configured} in the run's configuration, not {options.p} as in --p"
+        )
+    return options.p if options.p is not None else configured
+
+
+def spread(weights: tuple[AttentionWeight, ...], positions: int, source: str) -> tuple[AttentionWeight, ...]:
+    """One weight for every position, or as given.
+
+    **Raises** `InputError`.
+    """
+    if len(weights) == 1:
+        return weights * positions
+    if len(weights) != positions:
+        rule = f"has {len(weights)} weights for {positions} positions"
+        raise InputError(source, "attention", rule)
+    return weights
+
+
+def outward(low: Fraction, high: Fraction) -> AttentionWeight:
+    """The interval [low, high], widened to numbers that a model file may hold where they are not already
+    such."""
+    if max(abs(low.numerator), low.denominator) > RATIONAL:
+        low = Fraction((low * RATIONAL).__floor__(), RATIONAL)
+    if max(abs(high.numerator), high.denominator) > RATIONAL:
+        high = Fraction((high * RATIONAL).__ceil__(), RATIONAL)
+    return AttentionWeight(low, high)
+
+
+def softmax(arrays: ModuleType, scores: Any) -> Any:
+    """Softmax over the last axis, written so that it is the same in numpy and torch and does not overflow."""
+    with np.errstate(over="ignore"):  # exp(inf) is right here: the weight is then 0
+        return 1 / arrays.exp(scores[..., None, :] - scores[..., :, None]).sum(-1)

@@ -1,0 +1,256 @@
+"""TransformerLens: the state dict of a one-layer HookedTransformer with an MLP and without normalisation.
+
+A plain HookedTransformer learns its attention; networks with constant attention are trained with a hook on
+the pattern, which a state dict does not show. So constant attention 1/n_ctx is assumed unless the user or the
+run's configuration says otherwise, and W_Q and W_K, which exist all the same, are dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.errors import InputError
+from verifier.formats._reading import (
+    MASK_WHY,
+    QUERY_KEY_WHY,
+    Options,
+    Pattern,
+    Reading,
+    Tensors,
+    choose_tensors,
+    modulus_from,
+    outward,
+    require_shapes,
+    softmax,
+    spread,
+)
+from verifier.formats._settings import Settings, require_sizes, require_supported_network
+from verifier.formats._state import State
+from verifier.model import TENSORS, AttentionWeight, Model, parse_position
+
+FORMAT = "transformerlens"
+
+SHAPES: dict[str, tuple[int | str, ...]] = {
+    "embed.W_E": ("d_vocab", "d_model"),
+    "pos_embed.W_pos": ("n_ctx", "d_model"),
+    "blocks.0.attn.W_V": ("heads", "d_model", "d_head"),
+    "blocks.0.attn.W_O": ("heads", "d_head", "d_model"),
+    "blocks.0.attn.b_V": ("heads", "d_head"),
+    "blocks.0.attn.b_O": ("d_model",),
+    "blocks.0.mlp.W_in": ("d_model", "d_mlp"),
+    "blocks.0.mlp.b_in": ("d_mlp",),
+    "blocks.0.mlp.W_out": ("d_mlp", "d_model"),
+    "blocks.0.mlp.b_out": ("d_model",),
+    "unembed.W_U": ("d_model", "d_vocab_out"),
+    "unembed.b_U": ("d_vocab_out",),
+}
+QUERY_KEY = {f"blocks.0.attn.{name}": QUERY_KEY_WHY for name in ("W_Q", "W_K", "b_Q", "b_K")}
+IGNORED = {**QUERY_KEY, "blocks.0.attn.mask": MASK_WHY, "blocks.0.attn.IGNORE": MASK_WHY}
+
+ATTENTION_SETTINGS = ("attention_rate", "attn_coeff", "uniform_attention", "constant_attention")
+LEARNED = "only constant attention is supported; retrain with a hook that sets the pattern to a constant"
+
+
+def read(state: State, options: Options) -> Reading:
+    """Read a state dict.
+
+    **Raises** `InputError`, naming the tensor or setting and what is supported.
+    """
+    settings, source = state.settings, state.source
+    require_supported_network(settings)
+    tensors, dropped, notes = choose_tensors(state, TENSORS, (), IGNORED, options.round_weights)
+    sizes = require_shapes(source, tensors, SHAPES, "TransformerLens")
+    configured = {name: size for name, size in sizes.items() if name != "heads"}
+    require_sizes(settings, {**configured, "n_heads": sizes["heads"]})
+
+    count, settled = _positions(settings, options, sizes["n_ctx"], source)
+    p = modulus_from(settings, options, source)
+    if p is None:
+        p = _infer_modulus(options, count, sizes["d_vocab"], sizes["d_vocab_out"], source)
+    layout = options.layout or _layout(p, count, sizes["d_vocab"], source)
+    attention, pattern, given = _attention(settings, options, count, source)
+    if sizes["d_vocab_out"] < p:
+        rule = f"has {sizes['d_vocab_out']} outputs, fewer than p = {p}; --p gives another modulus"
+        raise InputError(source, "tensor unembed.W_U", rule)
+
+    used = {name: tensors[name] for name in TENSORS}
+    _trim(used, layout, p, dropped, source)
+    if any(name in dropped for name in QUERY_KEY):
+        weights = " ".join(map(str, attention))
+        notes.append(f"W_Q and W_K are not used: theorems are about this network with attention {weights}")
+    for name in QUERY_KEY:
+        if name in state.tensors and state.tensors[name].dtype.kind == "f":
+            tensors[name] = state.tensors[name].astype(np.float32)
+    model = Model(p, attention, layout, used, {})
+    return Reading(model, dropped, notes, forward, tensors, pattern, assumed=not (settled and given))
+
+
+def _positions(settings: Settings, options: Options, context: int, source: str) -> tuple[int, bool]:
+    """How many tokens an input has, and whether that was said or only assumed.
+
+    **Raises** `InputError`.
+    """
+    ends = settings.flag("use_end_of_sequence")
+    if options.layout is not None:
+        count, settled = len(options.layout), True
+    elif ends is not None:
+        count, settled = 2 + ends, True
+    elif options.attention is not None and len(options.attention) > 1:
+        count, settled = len(options.attention), True
+    else:
+        count, settled = context, context == 2
+        weight = options.attention[0].middle if options.attention else Fraction(1, count)
+        if count == 3 and weight == Fraction(1, 2):
+            rule = (
+                "is ambiguous: the file has 3 positions; add --layout 'a b', or give one weight per position"
+            )
+            raise InputError(source, "--attention 1/2", rule)
+        if count not in (2, 3):
+            rule = (
+                f"has {count} positions; inputs have two (a b) or three (a b =); --layout says what they hold"
+            )
+            raise InputError(source, "tensor pos_embed.W_pos", rule)
+    if count > context:
+        rule = f"has {context} positions, fewer than the {count} of an input"
+        raise InputError(source, "tensor pos_embed.W_pos", rule)
+    return count, settled
+
+
+def _infer_modulus(options: Options, count: int, vocabulary: int, outputs: int, source: str) -> int:
+    """p from the sizes, where only one modulus makes sense.
+
+    **Raises** `InputError`.
+    """
+    if options.layout is None and count == 3 and outputs == vocabulary:
+        return vocabulary - 1
+    if outputs in (vocabulary, vocabulary - 1) or vocabulary in (2 * outputs, 2 * outputs + 1):
+        return outputs
+    rule = f"has {vocabulary} tokens for {outputs} outputs, which does not settle the modulus; give --p"
+    raise InputError(source, "tensor embed.W_E", rule)
+
+
+def _layout(p: int, count: int, vocabulary: int, source: str) -> tuple[str, ...]:
+    """Tokens a and b, then "=" if there are three positions; a doubled vocabulary gives b its own tokens.
+
+    **Raises** `InputError`.
+    """
+    extra = count == 3
+    if vocabulary in (p, p + 1)[extra:]:
+        return ("a", "b", f"={p}")[:count]
+    if vocabulary in (2 * p, 2 * p + 1)[extra:]:
+        return ("a", f"b+{p}", f"={2 * p}")[:count]
+    fits = f"{p + 1} (or {2 * p + 1}" if extra else f"{p} or {p + 1} (or {2 * p} or {2 * p + 1}"
+    rule = (
+        f"has {vocabulary} tokens, which does not fit p = {p} and {count} positions: expected {fits},"
+        " when b has tokens of its own); --p and --layout say what the tokens are"
+    )
+    raise InputError(source, "tensor embed.W_E", rule)
+
+
+def _attention(
+    settings: Settings, options: Options, count: int, source: str
+) -> tuple[tuple[AttentionWeight, ...], Pattern, bool]:
+    """The attention weights, the source's own pattern, and whether either was said.
+
+    **Raises** `InputError` for learned attention, and when configuration and user disagree.
+    """
+    settings.refuse_unless(
+        ("uniform_attention", "constant_attention"), lambda value: value in (None, True), LEARNED
+    )
+    settings.refuse_unless(("attn_coeff",), lambda value: value in (None, 0), LEARNED)
+    rate = settings.fraction("attention_rate")
+    chosen = None if options.attention is None else spread(options.attention, count, source)
+    if rate is None:
+        if chosen is None and settings.find("attn_coeff") is not None:
+            rule = "is a setting of another format; give the constant weights as --attention"
+            raise InputError(source, "setting attn_coeff", rule)
+        weights = chosen or (AttentionWeight.exactly(Fraction(1, count)),) * count
+        said = chosen is not None or settings.flag("uniform_attention", "constant_attention") is True
+        return weights, Pattern(tuple(float(weight.middle) for weight in weights)), said
+    if rate < Fraction(1, 2):
+        raise InputError(
+            source, "setting attention_rate", f"is {float(rate)}, so attention is learned; {LEARNED}"
+        )
+    # The pattern is rate/n + (1 - rate)·softmax.
+    low = rate / count
+    weights = (outward(low, low + 1 - rate),) * count
+    if chosen not in (None, weights):
+        rule = f"is {float(rate)}, which contradicts --attention; leave that out"
+        raise InputError(source, "setting attention_rate", rule)
+    return weights, Pattern((float(low),) * count, float(1 - rate)), True
+
+
+def _trim(
+    tensors: dict[str, NDArray[np.float32]],
+    layout: tuple[str, ...],
+    p: int,
+    dropped: dict[str, str],
+    source: str,
+) -> None:
+    """Drop the tokens and positions that no input has.
+
+    **Raises** `InputError` when the layout needs more tokens than there are.
+    """
+    needed = max(parse_position(item, source).tokens(p).stop for item in layout)
+    for name, count, what in (
+        ("embed.W_E", needed, "token"),
+        ("pos_embed.W_pos", len(layout), "position"),
+    ):
+        have = len(tensors[name])
+        if have < count:
+            rule = f"has {have} {what}s, and the layout {' '.join(layout)} with p = {p} needs {count}"
+            raise InputError(source, f"tensor {name}", rule)
+        if have > count:
+            tensors[name] = tensors[name][:count]
+            dropped[f"{name}[{count}:]"] = f"no input has such a {what}"
+
+
+def forward(arrays: ModuleType, tensors: Tensors, tokens: Any, pattern: Pattern) -> tuple[Any, Any]:
+    """Logits at the last position, as TransformerLens computes them, and the attention from there.
+
+    **Arguments**
+
+    - `arrays`: numpy or torch. `tokens`: shape (batch, positions).
+
+    **Returns** shapes (batch, outputs) and (batch, heads, positions).
+    """
+
+    def attn(name: str) -> Any:
+        return tensors[f"blocks.0.attn.{name}"]
+
+    x = tensors["embed.W_E"][tokens] + tensors["pos_embed.W_pos"][: tokens.shape[1]]
+    value = arrays.einsum("btd,hdk->bthk", x, attn("W_V")) + attn("b_V")
+    base = arrays.asarray(pattern.base, dtype=x.dtype)
+    attention = base + 0 * value[..., 0].swapaxes(1, 2)
+    if pattern.coefficient:
+        query = arrays.einsum("bd,hdk->bhk", x[:, -1], attn("W_Q")) + attn("b_Q")
+        key = arrays.einsum("btd,hdk->bthk", x, attn("W_K")) + attn("b_K")
+        scores = arrays.einsum("bhk,bthk->bht", query, key) / math.sqrt(query.shape[-1])
+        attention = base + pattern.coefficient * softmax(arrays, scores)
+    z = arrays.einsum("bht,bthk->bhk", attention, value)
+    resid = x[:, -1] + arrays.einsum("bhk,hkd->bd", z, attn("W_O")) + attn("b_O")
+    hidden = arrays.clip(resid @ tensors["blocks.0.mlp.W_in"] + tensors["blocks.0.mlp.b_in"], 0, None)
+    resid = resid + hidden @ tensors["blocks.0.mlp.W_out"] + tensors["blocks.0.mlp.b_out"]
+    return resid @ tensors["unembed.W_U"] + tensors["unembed.b_U"], attention
+
+
+def to_state_dict(model: Model) -> dict[str, NDArray[np.float32]]:
+    """A native transformer as a TransformerLens state dict, as it is.
+
+    W_Q and W_K are zero, so that a HookedTransformer attends equally to every position; where the model's
+    weights are not 1/n_ctx, reading it back needs `--attention`.
+    """
+    heads, d_model, d_head = model.tensors["blocks.0.attn.W_V"].shape
+    zeros: dict[str, NDArray[np.float32]] = {
+        "blocks.0.attn.W_Q": np.zeros((heads, d_model, d_head), np.float32),
+        "blocks.0.attn.W_K": np.zeros((heads, d_model, d_head), np.float32),
+        "blocks.0.attn.b_Q": np.zeros((heads, d_head), np.float32),
+        "blocks.0.attn.b_K": np.zeros((heads, d_head), np.float32),
+    }
+    return {**{name: tensor.copy() for name, tensor in model.tensors.items()}, **zeros}

@@ -1,0 +1,498 @@
+"""Arc sums: the MLP's output at the frequencies J for every input, in linear time (docs/theory.md §4, Lemmas R, C, S).
+
+For one family and one offset δ = a − b, a neuron's sign is known from the cell that holds x_i(b) = kb/p + φ_i, except near the
+roots of the profile, and there the ReLU lemma bounds the mistake by a part of a plus a part of b. Neurons sorted by phase
+therefore contribute through prefix sums. One packed vector carries everything that is summed (`Weights`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, repeat
+from operator import add, mul, sub
+
+from verifier.kernel import limits
+from verifier.kernel.certificate import Certificate, Family, Member
+from verifier.kernel.circuit import Circuit
+from verifier.kernel.cost import Cost, Observer
+from verifier.kernel.outputs import Split, Splitter, drop_for
+from verifier.kernel.packing import pack, require_capacity, unpack
+from verifier.kernel.reasons import Reason, require
+from verifier.kernel.tables import Circle, circle, phase_powers
+
+MID_BITS = limits.PROFILE_BITS + limits.TABLE_BITS  # T at a cell's middle is an integer multiple of 2^-54
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What one neuron adds to the sums, as packed vectors: `signal` times y, plus `spread` times U.
+
+    When ReLU(y_i) lies in [base, base + U], the lanes get, for every output frequency j: twice Re and Im of
+    ω_j·(base + U/2) and twice |ω_j|·U/2 (the radius); then rest·(base + U), an upper bound; then, with outputs
+    beyond p, over·base + min(over, 0)·U, a lower bound. `largest` bounds every lane of both vectors.
+    """
+
+    signal: int
+    spread: int
+    largest: int
+
+
+def weights(split: Split, outputs_beyond: bool) -> Weights:
+    coefficients = [part for pair in split.omega for part in pair]
+    radii = list(split.size)
+    signal = [2 * x for x in coefficients] + [0] * len(radii) + [split.rest]
+    spread = coefficients + radii + [split.rest]
+    if outputs_beyond:
+        signal.append(split.over)
+        spread.append(min(split.over, 0))
+    return Weights(pack(signal), pack(spread), 2 * max([*radii, split.rest, abs(split.over)]))
+
+
+@dataclass(frozen=True, slots=True)
+class Residual:
+    """Lemma R for one neuron, in units of 2^-pre_scale.
+
+    y = A[a] + B[b] = α·T_δ(x(b)) + r(a) + r′(b); `a` and `b` hold r and r′ up to `error`, for every a and b.
+    `amplitude` and `shift` give α = amplitude·2^shift exactly.
+    """
+
+    a: list[int]
+    b: list[int]
+    error: int
+    amplitude: int
+    shift: int
+
+    def half_depth(self, threshold: int) -> int:
+        """floor(α·t/2) for a threshold t in units of 2^-24: never above α·t/2, whatever the sign of t."""
+        shift = self.shift - limits.PROFILE_BITS - 1
+        value = self.amplitude * threshold
+        return value << shift if shift >= 0 else value >> -shift
+
+    def reach(self) -> int:
+        """The least R, in units of 2^-24, for which α·R/2 is at least every |r(a)| and |r′(b)|."""
+        most = max(max(self.a), -min(self.a), max(self.b), -min(self.b)) + self.error
+        numerator = most << (limits.PROFILE_BITS + 1)
+        if self.shift >= 0:
+            return -(-numerator // (self.amplitude << self.shift))
+        return -(-(numerator << -self.shift) // self.amplitude)
+
+    def excess(self, threshold: int, positive: bool) -> tuple[list[int], list[int]]:
+        """Lemma S: U(a) and U(b) with |ReLU(y) − y⁺-guess| <= U(a) + U(b) where the profile has depth >= threshold.
+
+        Premise: T >= t (`positive`) or T <= −t. Conclusion: ReLU(y) − y, or ReLU(y), lies in [0, U(a) + U(b)] with
+        U = (∓r − α·t/2)⁺, because ∓y <= ∓r − α·t/2 ∓ r′ − α·t/2.
+        """
+        offset = self.error - self.half_depth(threshold)
+        if positive:
+            return [_positive_part(offset - x) for x in self.a], [_positive_part(offset - x) for x in self.b]
+        return [_positive_part(offset + x) for x in self.a], [_positive_part(offset + x) for x in self.b]
+
+
+def _positive_part(x: int) -> int:
+    return x if x > 0 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Waves:
+    """Packed tables cos and −sin of h·k·a/p over a = 0..p−1, for h = 1..H."""
+
+    p: int
+    cosines: tuple[int, ...]
+    sines: tuple[int, ...]
+
+
+def waves(p: int, frequency: int, harmonics: int) -> Waves:
+    table = circle(p)
+    orders = [[h * frequency * a % p for a in range(p)] for h in range(1, harmonics + 1)]
+    return Waves(
+        p,
+        tuple(pack(table.cosines[m] for m in order) for order in orders),
+        tuple(pack(-table.sines[m] for m in order) for order in orders),
+    )
+
+
+def residual(
+    row_a: list[int], row_b: list[int], family: Family, member: Member, tables: Waves, shift: int
+) -> Residual:
+    """Lemma R: subtract α·P_i from A[i] and α·Q_i from B[i] in fixed point.
+
+    The two residuals are then balanced (a constant moves from one to the other), which changes nothing in their sum.
+    """
+    powers = phase_powers(member.phase, 1 << limits.PHASE_BITS, len(family.profile))
+    turned = [
+        [_turned(re, im, power, member.amplitude, shift) for re, im in parts]
+        for power, parts in zip(
+            powers, (((z.a_re, z.a_im), (z.b_re, z.b_im)) for z in family.profile), strict=True
+        )
+    ]
+    rest_a, error_a = _subtract(row_a, [pair[0] for pair in turned], tables)
+    rest_b, error_b = _subtract(row_b, [pair[1] for pair in turned], tables)
+    constant = _shifted(member.amplitude * family.dc, shift - limits.PROFILE_BITS)
+    move = (sum(rest_b) - sum(rest_a)) // (2 * tables.p) - (constant >> 1)
+    return Residual(
+        a=[x + move for x in rest_a],
+        b=[x - constant - move for x in rest_b],
+        error=max(error_a, error_b) + 2,
+        amplitude=member.amplitude,
+        shift=shift,
+    )
+
+
+def _shifted(value: int, shift: int) -> int:
+    return value << shift if shift >= 0 else value >> -shift
+
+
+def _turned(re: int, im: int, power: tuple[int, int], amplitude: int, shift: int) -> tuple[int, int, int]:
+    """α·z·e(hφ) as (re, im, error) in units of 2^-pre_scale; the error bounds each part."""
+    cosine, sine = power
+    scale = shift - limits.PROFILE_BITS - limits.TABLE_BITS
+    error = _shifted(amplitude * (abs(re) + abs(im)), scale) + 2
+    return (
+        _shifted(amplitude * (re * cosine - im * sine), scale),
+        _shifted(amplitude * (re * sine + im * cosine), scale),
+        error,
+    )
+
+
+def _subtract(row: list[int], terms: list[tuple[int, int, int]], tables: Waves) -> tuple[list[int], int]:
+    """row[a] − Σ_h Re(u_h·e(hka/p)) rounded down, and a bound on its error."""
+    bits = limits.TABLE_BITS
+    size = sum(abs(re) + abs(im) for re, im, _ in terms)
+    require_capacity((max(max(row), -min(row)) + size) << bits, "a neuron's profile")
+    rest = pack(row) << bits
+    for (re, im, _), cosine, sine in zip(terms, tables.cosines, tables.sines, strict=True):
+        rest -= re * cosine + im * sine
+    error = sum(2 * error for _, _, error in terms) + (size >> bits) + 2
+    return [x >> bits for x in unpack(rest, tables.p)], error
+
+
+@dataclass(frozen=True, slots=True)
+class Arcs:
+    """Lemma C for one family: for every level, where the profile is known to lie above it.
+
+    `thresholds` are the shells t_0 < t_1 < … in units of 2^-24 (t_0 <= 0 covers the cells that hold a root). Levels from below:
+    no neuron fires; shells from the outermost to t_0 taken as zero; shells from t_0 to the outermost taken as linear; linear.
+    `arcs[l][δ]` lists the arcs (first cell, number of cells) of the cells above level l.
+    """
+
+    thresholds: tuple[int, ...]
+    arcs: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
+
+
+def profile_arcs(family: Family, p: int, cells: int, reach: int) -> Arcs:
+    """Lemma C: bound T_δ on each of N = p·L cells from its value in the middle, and sort the cells into levels.
+
+    |T(x) − T(middle)| <= (1/2N turn)·2π·Σ_h h·|u_h| =: τ with u_h = z^A_h·e(hkδ/p) + z^B_h; 355/113 > π.
+    """
+    size = p * cells
+    grid, points = circle(2 * size), circle(p)
+    bits = limits.TABLE_BITS
+    orders = [[h * (2 * c + 1) % (2 * size) for c in range(size)] for h in range(1, len(family.profile) + 1)]
+    cosines = [pack(grid.cosines[m] for m in order) for order in orders]
+    sines = [pack(-grid.sines[m] for m in order) for order in orders]
+    level_zero = pack([family.dc << bits] * size)
+    sums, slopes = [], []
+    steepest = 0
+    for delta in range(p):
+        middle, slope, error = level_zero, 0, 0
+        for h, z in enumerate(family.profile, start=1):
+            re, im = _offset_coefficient(z.a_re, z.a_im, points, h * family.frequency * delta % p)
+            re, im = re + z.b_re, im + z.b_im
+            middle += re * cosines[h - 1] + im * sines[h - 1]
+            slope += h * (abs_bound(re, im) + 2)
+            error += abs(re) + abs(im) + (4 << bits)
+        steepest = max(steepest, slope)
+        sums.append(middle)
+        slopes.append(((slope * 355 << bits) // (113 * size)) + 1 + error)
+    require_capacity((abs(family.dc) + 2 * steepest) << bits, "a profile")  # |re| + |im| < 2·|re + i·im|
+    inner = [t for t in family.shells if 0 < t < reach]
+    lowest = -(-max(slopes) >> bits)
+    thresholds = (-lowest, *inner)
+    steps = [t << bits for t in (*inner, reach)]
+    levels = 2 * len(thresholds) + 1
+    arcs: list[list[tuple[tuple[int, int], ...]]] = [[] for _ in range(levels)]
+    for middle, slope in zip(sums, slopes, strict=True):
+        cuts = [1 - t - slope for t in reversed(steps)] + [0] + [t + slope for t in steps]
+        marks = [bisect_right(cuts, x) for x in unpack(middle, size)]
+        for level, found in enumerate(_runs(marks, levels)):
+            arcs[level].append(found)
+    return Arcs(thresholds, tuple(map(tuple, arcs)))
+
+
+def _offset_coefficient(re: int, im: int, points: Circle, m: int) -> tuple[int, int]:
+    """z·e(m/p) rounded, in units of 2^-24; each part is off by less than 2 units as |z| < 2^28."""
+    cosine, sine = points.cosines[m], points.sines[m]
+    return (re * cosine - im * sine) >> limits.TABLE_BITS, (re * sine + im * cosine) >> limits.TABLE_BITS
+
+
+def abs_bound(re: int, im: int) -> int:
+    """An upper bound of |re + i·im|, at most 9 % above it: the greater part plus (√2 − 1) times the lesser."""
+    low, high = sorted((abs(re), abs(im)))
+    return high + (low * 107 + 255) // 256
+
+
+def _runs(marks: list[int], levels: int) -> list[tuple[tuple[int, int], ...]]:
+    """For every level l, the cyclic runs of cells whose mark is above l, as (first cell, number of cells)."""
+    size = len(marks)
+    starts: list[list[int]] = [[] for _ in range(levels)]
+    ends: list[list[int]] = [[] for _ in range(levels)]
+    for cell, (before, now) in enumerate(zip(marks[-1:] + marks[:-1], marks, strict=True)):
+        if before != now:
+            for level in range(before, now):
+                starts[level].append(cell)
+            for level in range(now, before):
+                ends[level].append(cell)
+    result: list[tuple[tuple[int, int], ...]] = []
+    for level in range(levels):
+        first, last = starts[level], ends[level]
+        if not first:
+            result.append(((0, size),) if marks[0] > level else ())
+            continue
+        if last[0] < first[0]:
+            last = last[1:] + last[:1]
+        result.append(tuple((s, (e - s) % size) for s, e in zip(first, last, strict=True)))
+    return result
+
+
+class Sums:
+    """Packed sums over neurons at every input, split into a part of (a, δ), a part of (b, δ), and single inputs.
+
+    `bound` grows with everything added and bounds every lane of every final sum.
+    """
+
+    __slots__ = ("bound", "lanes", "p", "part_a", "part_b", "single")
+
+    def __init__(self, p: int, lanes: int) -> None:
+        self.p = p
+        self.lanes = lanes
+        self.part_a = [[0] * p for _ in range(p)]  # [a][δ]
+        self.part_b = [[0] * p for _ in range(p)]  # [b][δ]
+        self.single = [[0] * p for _ in range(p)]  # [a][b]
+        self.bound = 0
+
+    def at_offset(self, delta: int) -> list[list[int]]:
+        """The lanes of all inputs (a, b) with a − b = δ (mod p), in order of b."""
+        require_capacity(self.bound, "the sums over neurons")
+        p = self.p
+        result = []
+        for b in range(p):
+            a = (b + delta) % p
+            result.append(unpack(self.part_a[a][delta] + self.part_b[b][delta] + self.single[a][b], self.lanes))
+        return result
+
+
+def _prefix(terms: Sequence[int]) -> list[int]:
+    """Prefix sums over the circle and once more around it."""
+    once = list(accumulate(terms, initial=0))
+    return once + list(map(add, once[1:], repeat(once[-1])))
+
+
+def add_family(
+    sums: Sums, family: Family, circuit: Circuit, own: dict[int, Weights], certificate: Certificate, cost: Cost
+) -> None:
+    """Add a family's neurons to the sums: Σ over levels l of the neurons above l, each with the step from level l to l + 1."""
+    p, k = circuit.p, family.frequency
+    size = p * certificate.cells
+    shift = certificate.amplitude_exponent + circuit.pre_scale
+    require(shift <= 2 * limits.PRE_BITS, Reason.CAPACITY, "an amplitude is far above every pre-activation")
+    tables = waves(p, k, len(family.profile))
+    members = sorted(family.members, key=lambda member: member.phase)
+    residuals = [
+        residual(circuit.pre_a[m.neuron], circuit.pre_b[m.neuron], family, m, tables, shift) for m in members
+    ]
+    reach = max(r.reach() for r in residuals)
+    require(reach < 1 << 62, Reason.CAPACITY, "a neuron of a family is far from its profile")
+    arcs = profile_arcs(family, p, certificate.cells, reach)
+    vectors = [own[m.neuron] for m in members]
+    signals, spreads = [v.signal for v in vectors], [v.spread for v in vectors]
+    counts = _counts([member.phase * size >> limits.PHASE_BITS for member in members], size)
+    steps_a, steps_b = _steps(residuals, arcs.thresholds)
+    middle = len(arcs.thresholds)
+    for level, found in enumerate(arcs.arcs):
+        slots = _slots(found)
+        for part, rows, steps, moving in (
+            (sums.part_a, circuit.pre_a, steps_a[level], True),
+            (sums.part_b, circuit.pre_b, steps_b[level], False),
+        ):
+            inputs = list(zip(*(rows[m.neuron] for m in members), strict=True)) if level == middle else None
+            _add_level(part, slots, steps, inputs, signals, spreads, counts, k * certificate.cells, moving)
+    for m, r, v in zip(members, residuals, vectors, strict=True):
+        row_a, row_b = circuit.pre_a[m.neuron], circuit.pre_b[m.neuron]
+        most = max(map(abs, row_a)) + max(map(abs, row_b))
+        deep = [max(map(max, r.excess(arcs.thresholds[0], side))) for side in (True, False)]
+        sums.bound += v.largest * (most + 2 * max(deep))
+    n, lanes, levels = len(members), sums.lanes, len(arcs.arcs)
+    cost.add("residual lemma", 2 * n * p * (2 * len(family.profile) + 2 + 2 * levels))
+    cost.add("arc lemma", p * size * (2 * len(family.profile) + 2))
+    cost.add("prefix sums", 2 * n * p * (levels + 1) * 2 * lanes)
+    cost.add("look-ups", sum(4 * p * len(found) * lanes for level in arcs.arcs for found in level))
+
+
+def _counts(cells: list[int], size: int) -> list[int]:
+    """counts[c] = how many neurons lie in cells before c, for c = 0..2·size, going around twice."""
+    histogram = [0] * size
+    for cell in cells:
+        histogram[cell] += 1
+    return list(accumulate(histogram * 2, initial=0))
+
+
+Steps = list[list[tuple[int, ...]]]
+
+
+def _steps(residuals: list[Residual], thresholds: tuple[int, ...]) -> tuple[Steps, Steps]:
+    """For every level, the change of U from the level to the next, by a (or b) and then by neuron."""
+    steps_a, steps_b = [], []
+    for r in residuals:
+        zero = [0] * len(r.a)
+        negative = [r.excess(t, False) for t in reversed(thresholds)]
+        positive = [r.excess(t, True) for t in thresholds]
+        chain = [(zero, zero), *negative, *positive, (zero, zero)]
+        steps_a.append([list(map(sub, y[0], x[0])) for x, y in zip(chain, chain[1:], strict=False)])
+        steps_b.append([list(map(sub, y[1], x[1])) for x, y in zip(chain, chain[1:], strict=False)])
+    return _by_level(steps_a), _by_level(steps_b)
+
+
+def _by_level(steps: list[list[list[int]]]) -> Steps:
+    return [list(zip(*(neuron[level] for neuron in steps), strict=True)) for level in range(len(steps[0]))]
+
+
+def _slots(found: tuple[tuple[tuple[int, int], ...], ...]) -> list[tuple[list[int], list[int]]]:
+    """The arcs of all δ as parallel lists (first cells, lengths), padded with empty arcs."""
+    most = max(map(len, found), default=0)
+    padded = [list(arcs) + [(0, 0)] * (most - len(arcs)) for arcs in found]
+    return [([arcs[slot][0] for arcs in padded], [arcs[slot][1] for arcs in padded]) for slot in range(most)]
+
+
+def _add_level(
+    part: list[list[int]],
+    slots: list[tuple[list[int], list[int]]],
+    steps: list[tuple[int, ...]],
+    inputs: list[tuple[int, ...]] | None,
+    signals: list[int],
+    spreads: list[int],
+    counts: list[int],
+    stride: int,
+    moving: bool,
+) -> None:
+    """Add one level's arcs to `part` [x][δ], x being a (`moving`) or b.
+
+    Neuron i is in the arc that starts at cell s when its own cell q satisfies q + stride·b in [s, s + length), that is
+    q in [s − stride·b, …); for x = a the offset δ moves the start by stride·δ because b = a − δ.
+    """
+    size, p = len(counts) // 2, len(part)
+    if moving:
+        slots = [([s + stride * delta for delta, s in enumerate(first)], length) for first, length in slots]
+    for x in range(p):
+        column = steps[x]
+        if inputs is None:
+            if not any(column):
+                continue
+            prefix = _prefix(list(map(mul, spreads, column)))
+        else:
+            prefix = _prefix(list(map(add, map(mul, signals, inputs[x]), map(mul, spreads, column))))
+        back = stride * x
+        for first, length in slots:
+            begin = [(s - back) % size for s in first]
+            low = [prefix[counts[c]] for c in begin]
+            high = [prefix[counts[c + m]] for c, m in zip(begin, length, strict=True)]
+            part[x] = list(map(add, part[x], map(sub, high, low)))
+
+
+def add_fixed(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights, positive: bool) -> None:
+    """Add a neuron taken as linear (`positive`) or as zero at every input: Lemma S with T = 0 and t = 0."""
+    if positive:
+        move = (min(row_b) - min(row_a)) // 2
+        excess_a = [_positive_part(-x - move) for x in row_a]
+        excess_b = [_positive_part(move - x) for x in row_b]
+    else:
+        move = (max(row_b) - max(row_a)) // 2
+        excess_a = [_positive_part(x + move) for x in row_a]
+        excess_b = [_positive_part(x - move) for x in row_b]
+    signal = vector.signal if positive else 0
+    for part, row, excess in ((sums.part_a, row_a, excess_a), (sums.part_b, row_b, excess_b)):
+        for x, (y, u) in enumerate(zip(row, excess, strict=True)):
+            term = signal * y + vector.spread * u
+            if term:
+                part[x] = [value + term for value in part[x]]
+    most = max(map(abs, row_a)) + max(map(abs, row_b)) + max(excess_a) + max(excess_b)
+    sums.bound += vector.largest * most
+
+
+def add_outlier(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights) -> None:
+    """Add a neuron exactly, input by input."""
+    for a, x in enumerate(row_a):
+        column = sums.single[a]
+        for b, y in enumerate(row_b):
+            if x + y > 0:
+                column[b] += vector.signal * (x + y)
+    sums.bound += vector.largest * (max(map(abs, row_a)) + max(map(abs, row_b)))
+
+
+def add_skip(sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: int, cost: Cost) -> int:
+    """Add the skip tables, split like a neuron's outputs with activation 1; returns the largest sum of their rests."""
+    largest = max(max(map(abs, row)) for table in (circuit.skip_a, circuit.skip_b) for row in table)
+    coarse = max(0, largest.bit_length() - limits.OUT_BITS)
+    splitter = Splitter(circuit.p, frequencies, limits.OUT_BITS - 18)
+    lift = coarse + splitter.drop - drop
+    beyond = circuit.outputs > circuit.p
+    rest = 0
+    for table, part in ((circuit.skip_a, sums.part_a), (circuit.skip_b, sums.part_b)):
+        rows = [[x >> coarse for x in row] for row in table]
+        splits = [_lifted(split, lift) for split in splitter.split(rows, cost, "skip")]
+        vectors = [weights(split, beyond) for split in splits]
+        for x, vector in enumerate(vectors):
+            part[x] = [value + vector.signal for value in part[x]]
+        sums.bound += max(vector.largest for vector in vectors)
+        rest += max(split.rest for split in splits)
+    return rest
+
+
+def _lifted(split: Split, lift: int) -> Split:
+    """A split of rows that were rounded down to coarser units, in finer ones; the rounding widens its bounds."""
+    # Rounding moves every entry by less than one coarse unit, which is less than one unit after the splitter's drop.
+    rest, over = split.rest + 1, split.over - 1
+    if lift >= 0:
+        omega = tuple((re << lift, im << lift) for re, im in split.omega)
+        return Split(omega, tuple(x << lift for x in split.size), rest << lift, over << lift)
+    # Finer than a lane's unit: round outward. What the coefficients lose goes to the rest.
+    omega = tuple((re >> -lift, im >> -lift) for re, im in split.omega)
+    lost = 4 * len(omega)
+    return Split(omega, tuple((x >> -lift) + 2 for x in split.size), (rest >> -lift) + 1 + lost, (over >> -lift) - lost)
+
+
+def sum_arcs(circuit: Circuit, certificate: Certificate, cost: Cost, observe: Observer) -> ArcSums:
+    """All of the MLP and the skips at the output frequencies, for every input, with radii (Theorem L)."""
+    frequencies = certificate.output_frequencies
+    splitter = Splitter(circuit.p, frequencies, drop_for(circuit.neurons))
+    splits = splitter.split(circuit.out, cost, "output lemma")
+    beyond = circuit.outputs > circuit.p
+    own = {neuron: weights(split, beyond) for neuron, split in enumerate(splits)}
+    sums = Sums(circuit.p, 3 * len(frequencies) + 1 + beyond)
+    count = len(certificate.families)
+    for index, family in enumerate(certificate.families):
+        observe("arc sums", index, count)
+        add_family(sums, family, circuit, own, certificate, cost)
+    observe("arc sums", count, count)
+    p, lanes = circuit.p, sums.lanes
+    for neurons, positive in ((certificate.on, True), (certificate.off, False)):
+        for neuron in neurons:
+            add_fixed(sums, circuit.pre_a[neuron], circuit.pre_b[neuron], own[neuron], positive)
+        cost.add("on and off neurons", 4 * len(neurons) * p * lanes)
+    for neuron in certificate.outliers:
+        add_outlier(sums, circuit.pre_a[neuron], circuit.pre_b[neuron], own[neuron])
+    cost.add("outliers", len(certificate.outliers) * p * p * (lanes + 1))
+    skip_rest = add_skip(sums, circuit, frequencies, splitter.drop, cost)
+    cost.add("look-ups", 3 * p * p * lanes)
+    return ArcSums(sums, splits, splitter.drop, skip_rest)
+
+
+@dataclass(frozen=True, slots=True)
+class ArcSums:
+    """The result of `sum_arcs`: sums, the neurons' splits, the unit (2^-(pre_scale + out_scale − drop)), the skips' rest."""
+
+    sums: Sums
+    splits: list[Split]
+    drop: int
+    skip_rest: int

@@ -1,0 +1,250 @@
+"""Theorems L and A: every logit near a closed form, and the margin of every input (docs/theory.md §4, §5).
+
+The sums of `arcs` are taken one offset δ = a − b at a time. For each input C_j is turned by e(j(a + b)/p) into R_j(b), which
+depends on b only as far as the quadrature is not exact; a centre G_j(δ) with a radius therefore serves all b of a δ.
+All numbers are integers in units of 2^-(scale − drop + 1): the sums come doubled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import chain
+from math import isqrt
+from operator import mul
+
+from verifier.kernel.arcs import ArcSums, abs_bound
+from verifier.kernel.certificate import Certificate
+from verifier.kernel.circuit import Circuit
+from verifier.kernel.cost import Cost, Observer
+from verifier.kernel.limits import TABLE_BITS
+from verifier.kernel.quadrature import BOUND_BITS, Quadrature
+from verifier.kernel.tables import circle
+
+ONE = 1 << TABLE_BITS
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One input (a, b): R_j as (re, im) pairs, a radius for each, the rest η, and the lower bound over outputs beyond p."""
+
+    turned: list[int]
+    radii: list[int]
+    rest: int
+    over: int
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """Row d: what Σ_j Re[R_j(1 − e(jd/p))] − Σ_j |1 − e(jd/p)|·radius_j − tail is as one dot product, in units of 2^-30."""
+
+    rows: tuple[tuple[int, ...], ...]
+
+
+@cache
+def directions(p: int, frequencies: tuple[int, ...]) -> Directions:
+    """Rows for d = 1..p−1 over (re, im) pairs, then radii, then the tail. Entries are off by at most one unit."""
+    table = circle(p)
+    rows = []
+    for d in range(1, p):
+        points = [(ONE - table.cosines[j * d % p], table.sines[j * d % p]) for j in frequencies]
+        sizes = (-isqrt((x + 1) * (x + 1) + (abs(y) + 1) * (abs(y) + 1)) - 1 for x, y in points)
+        rows.append((*chain.from_iterable(points), *sizes, -1))
+    return Directions(tuple(rows))
+
+
+def inputs_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> list[Input]:
+    """All inputs of one δ, in order of b.
+
+    R_j = C_j·e(j(2b + δ)/p); the table's error, at most (|re| + |im|)·2^-30 and the rounding, joins the radius.
+    """
+    p, count = arc.sums.p, len(frequencies)
+    table = circle(p)
+    result = []
+    for b, lanes in enumerate(arc.sums.at_offset(delta)):
+        turned, radii = [], []
+        place = 2 * b + delta
+        for index, j in enumerate(frequencies):
+            re, im = lanes[2 * index], lanes[2 * index + 1]
+            m = j * place % p
+            cosine, sine = table.cosines[m], table.sines[m]
+            turned.append((re * cosine - im * sine) >> TABLE_BITS)
+            turned.append((re * sine + im * cosine) >> TABLE_BITS)
+            radii.append(lanes[2 * count + index] + ((abs(re) + abs(im)) >> (TABLE_BITS - 1)) + 3)
+        over = lanes[3 * count + 1] if len(lanes) > 3 * count + 1 else 0
+        result.append(Input(turned, radii, 2 * lanes[3 * count], over))
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The terms of Theorem L, each an upper bound over all inputs, in lane units doubled.
+
+    **Fields**
+
+    - `quadrature`: by frequency, Theorem Q at the scale of the logits (the output angles are in it).
+    - `profile`: by frequency, how far the real neurons are from α·ReLU of a pure cosine (and the skip, and what other
+      families write at the frequency).
+    - `other`: by output frequency that is no family's: all that is written there.
+    - `band`: radii of the ReLU lemma. `output`: half the neurons' rests. `skip`: half the skips' rests.
+    """
+
+    quadrature: dict[int, int]
+    profile: dict[int, int]
+    other: dict[int, int]
+    band: int
+    output: int
+    skip: int
+
+
+@dataclass(frozen=True, slots=True)
+class Logits:
+    """Theorems L and A for the fixed-point circuit.
+
+    **Fields**
+
+    - `margins[a][b]`: lower bound of logit_{a+b} minus every other logit, in units of 2^-(scale − drop + 1 + 30).
+    - `max_error`: upper bound, over all inputs and c < p, of |logit_c − μ(a,b) − closed form|, in units of 2^-(scale − drop + 1).
+    - `naive`: the same if the quadrature bound were the naive 4/(3π) at every frequency.
+    """
+
+    margins: list[list[int]]
+    max_error: int
+    budget: Budget
+    naive: int
+
+
+def logits(
+    arc: ArcSums,
+    rules: Sequence[Quadrature],
+    circuit: Circuit,
+    certificate: Certificate,
+    cost: Cost,
+    observe: Observer,
+) -> Logits:
+    """Theorems L and A by the linear pass, one δ at a time."""
+    p, frequencies = circuit.p, certificate.output_frequencies
+    rows = directions(p, frequencies).rows
+    margins = [[0] * p for _ in range(p)]
+    terms = _Terms(rules, frequencies, p)
+    beyond = circuit.outputs > p
+    for delta in range(p):
+        if delta % 16 == 0:
+            observe("margins", delta, p)
+        inputs = inputs_at(arc, frequencies, delta)
+        for b, margin in enumerate(_margins(inputs, rows, certificate.critical_offsets, beyond)):
+            margins[(b + delta) % p][b] = margin
+        terms.add(inputs, delta)
+    observe("margins", p, p)
+    count = len(frequencies)
+    cost.add("rotation", 8 * p * p * count)
+    cost.add("centres", 4 * p * p * count)
+    cost.add("margins", p * p * (3 * count + 1) * (1 + certificate.critical_offsets))
+    cost.add("closed form", 8 * p * p * count)
+    return Logits(margins, *terms.result(arc.skip_rest))
+
+
+def _margins(inputs: list[Input], rows: Sequence[Sequence[int]], critical: int, beyond: bool) -> list[int]:
+    """Theorem A for one δ: a disc around a centre serves most output offsets d, the few with the least bound are evaluated
+    at every input. Returns the margin of each input, in units of 2^-30 of the inputs' units.
+    """
+    width = len(inputs[0].turned)
+    columns = list(zip(*(x.turned for x in inputs), strict=True))
+    centre = [(max(column) + min(column)) >> 1 for column in columns]
+    discs = []
+    for j in range(0, width, 2):
+        x, y = centre[j], centre[j + 1]
+        squares = (
+            (re - x) * (re - x) + (im - y) * (im - y)
+            for re, im in zip(columns[j], columns[j + 1], strict=True)
+        )
+        discs.append(isqrt(max(squares)) + 1 + max(x.radii[j // 2] for x in inputs))
+    tail = (max(x.rest for x in inputs) << TABLE_BITS) + sum(map(abs, centre))
+    vector = [*centre, *discs, tail]
+    bounds = [sum(map(mul, vector, row)) for row in rows]
+    order = sorted(range(len(rows)), key=bounds.__getitem__)
+    watched = [rows[d] for d in order[:critical]]
+    others = [bounds[order[critical]]] if critical < len(order) else []
+    result = []
+    for x in inputs:
+        vector = [*x.turned, *x.radii, (x.rest << TABLE_BITS) + sum(map(abs, x.turned))]
+        candidates = others + [sum(map(mul, vector, row)) for row in watched]
+        if beyond:
+            candidates.append((sum(x.turned[::2]) - sum(x.radii) + 2 * x.over) << TABLE_BITS)
+        result.append(min(candidates))
+    return result
+
+
+def full_margin(x: Input, rows: Sequence[Sequence[int]], beyond: bool) -> int:
+    """Theorem A for one input with every output offset evaluated (refinement, first stage); units as in `_margins`."""
+    vector = [*x.turned, *x.radii, (x.rest << TABLE_BITS) + sum(map(abs, x.turned))]
+    least = min(sum(map(mul, vector, row)) for row in rows)
+    if beyond:
+        least = min(least, (sum(x.turned[::2]) - sum(x.radii) + 2 * x.over) << TABLE_BITS)
+    return least
+
+
+class _Terms:
+    """The terms of Theorem L, collected one δ at a time.
+
+    The closed form is Σ_k 2|cos πkδ/p|·Re[(W_k/3π)·e(c_k)·e(k(c − a − b)/p)] over the families' frequencies.
+    """
+
+    def __init__(self, rules: Sequence[Quadrature], frequencies: tuple[int, ...], p: int) -> None:
+        self.rules = {rule.frequency: rule for rule in rules}
+        self.frequencies = frequencies
+        self.p = p
+        self.profile = dict.fromkeys(self.rules, 0)
+        self.other = {j: 0 for j in frequencies if j not in self.rules}
+        self.band = self.rest = self.direct = self.gap = 0
+
+    def add(self, inputs: list[Input], delta: int) -> None:
+        p, table = self.p, circle(2 * self.p)
+        for b, x in enumerate(inputs):
+            a = (b + delta) % p
+            distance = 0
+            for index, j in enumerate(self.frequencies):
+                re, im = x.turned[2 * index], x.turned[2 * index + 1]
+                rule = self.rules.get(j)
+                if rule is None:
+                    size = abs_bound(re, im)
+                    self.other[j] = max(self.other[j], size)
+                    distance += size
+                    continue
+                # The circuit's own cosine, for a and b in 0..p−1: cos(2π·k(a − b)/2p), and the lens at k(a + b)/2p.
+                # Where the cosine vanishes (p even) either sign will do; elsewhere it is far above the table's unit.
+                wave = table.cosines[j * (a - b) % (2 * p)]
+                at = j * (a + b) % (2 * p) if wave >= 0 else (j * (a + b) + p) % (2 * p)
+                wave = abs(wave)
+                lens_re, lens_im = rule.lens[at]
+                ideal_re, ideal_im = rule.integral
+                # Twice for the doubled units, twice for the 2 in 2|cos|; the table's unit and the roundings follow.
+                slack = ((abs(lens_re) + abs(lens_im)) >> (TABLE_BITS - 2)) + 12
+                off = abs_bound(re - (4 * wave * lens_re >> TABLE_BITS), im - (4 * wave * lens_im >> TABLE_BITS))
+                self.profile[j] = max(self.profile[j], off + slack)
+                slack = ((abs(ideal_re) + abs(ideal_im)) >> (TABLE_BITS - 2)) + 12
+                distance += slack + abs_bound(
+                    re - (4 * wave * ideal_re >> TABLE_BITS), im - (4 * wave * ideal_im >> TABLE_BITS)
+                )
+            band = sum(x.radii)
+            half = (x.rest + 1) >> 1
+            self.band = max(self.band, band)
+            self.rest = max(self.rest, half)
+            self.direct = max(self.direct, distance + band + half)
+
+    def result(self, skip_rest: int) -> tuple[int, Budget, int]:
+        """Theorem L: the direct maximum, its terms, and the naive comparison.
+
+        A logit's own error is half of each range, because μ may hold the middle. Units are doubled, so half a rest is a rest.
+        """
+        quadrature, naive = {}, 0
+        for k, rule in self.rules.items():
+            # 2|cos| <= 2 times the rule's error W·E/2π, doubled; 2π > 6.28, and E = 4/3π with 6π² > 59.21 for the naive bound.
+            quadrature[k] = (400 * rule.weight * rule.bound // (628 << BOUND_BITS)) + 1
+            naive += 1600 * rule.weight // 5921 + 1
+        skip = min(skip_rest, self.rest)
+        budget = Budget(quadrature, self.profile, self.other, self.band, self.rest - skip, skip)
+        rest = sum(self.profile.values()) + sum(self.other.values()) + self.band + self.rest
+        summed = sum(quadrature.values()) + rest
+        return min(self.direct, summed), budget, naive + rest

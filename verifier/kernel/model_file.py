@@ -1,0 +1,255 @@
+"""Reading a model file: a strict parser of the safetensors format, from bytes to exact integers.
+
+The theorem is about these bytes. The header must be strict JSON, the tensors exactly those of the format, and their data
+must fill the rest of the file without an overlap or a hole.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import repeat
+from math import frexp, isfinite, prod
+from operator import mul
+
+from verifier.kernel import limits
+from verifier.kernel.reasons import Reason, Rejected, require
+from verifier.kernel.strict_json import Fields, Json, decode, integer, items
+
+TASK = "(a + b) mod p"
+TRANSFORMER = "verifier-model/1"
+CIRCUIT = "verifier-circuit/1"
+METADATA = {
+    TRANSFORMER: ("format", "task", "p", "layout", "attention", "provenance"),
+    CIRCUIT: ("format", "task", "p", "provenance"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of exact dyadic numbers: entry = integer · 2^exponent, in row order."""
+
+    shape: tuple[int, ...]
+    integers: list[int]
+    exponent: int
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """What one position holds: the token a + offset or b + offset (`token` "a" or "b"), or one fixed token ("=")."""
+
+    token: str
+    offset: int
+    attention_low: Fraction
+    attention_high: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A decoded model file; `positions` is empty for a folded circuit."""
+
+    p: int
+    positions: tuple[Position, ...]
+    tensors: dict[str, Tensor]
+
+
+def _shapes(sizes: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    v, t, d, h, k, n, q = (sizes[name] for name in ("v", "t", "d", "h", "k", "n", "q"))
+    return {
+        "embed.W_E": (v, d),
+        "pos_embed.W_pos": (t, d),
+        "blocks.0.attn.W_V": (h, d, k),
+        "blocks.0.attn.W_O": (h, k, d),
+        "blocks.0.attn.b_V": (h, k),
+        "blocks.0.attn.b_O": (d,),
+        "blocks.0.mlp.W_in": (d, n),
+        "blocks.0.mlp.b_in": (n,),
+        "blocks.0.mlp.W_out": (n, d),
+        "blocks.0.mlp.b_out": (d,),
+        "unembed.W_U": (d, q),
+        "unembed.b_U": (q,),
+    }
+
+
+def read_model(data: bytes, source: str = "model") -> ModelFile:
+    """Decode a model file.
+
+    **Arguments**
+
+    - `data`: the whole file.
+    - `source`: what to call it in messages.
+
+    **Raises** `Rejected` with `SIZE`, `JSON`, `FIELD`, `RANGE`, `FORMAT`, `TENSOR`, `LAYOUT`, `NOT_FINITE` or `TASK`.
+    """
+    require(len(data) <= limits.MODEL_BYTES, Reason.SIZE, f"{source}: {len(data)} bytes")
+    require(len(data) >= 8, Reason.LAYOUT, f"{source}: shorter than a safetensors header")
+    length = int.from_bytes(data[:8], "little")
+    require(2 <= length <= limits.HEADER_BYTES, Reason.SIZE, f"{source}: header of {length} bytes")
+    require(8 + length <= len(data), Reason.LAYOUT, f"{source}: the header is cut off")
+    header = decode(data[8 : 8 + length], f"{source} header", limits.HEADER_BYTES)
+    if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
+        raise Rejected(Reason.FIELD, f"{source} header: no __metadata__ object")
+    entries = dict(header)
+    raw = entries.pop("__metadata__")
+    assert isinstance(raw, dict)
+    form = raw.get("format")
+    if not isinstance(form, str) or form not in METADATA:
+        raise Rejected(Reason.FORMAT, f"{source} metadata.format: not {TRANSFORMER!r} or {CIRCUIT!r}")
+    metadata = Fields(raw, f"{source} metadata", METADATA[form])
+    require(metadata.text("task") == TASK, Reason.TASK, f"{source} metadata.task: not {TASK!r}")
+    metadata.text("provenance")  # facts about the origin: bounded, and otherwise not used
+    p = _decimal(metadata.text("p"), f"{source} metadata.p", 3, limits.MODULUS)
+    spans = _spans(entries, source)
+    body = memoryview(data)[8 + length :]
+    _require_tiling(spans, len(body), source)
+    if form == CIRCUIT:
+        positions: tuple[Position, ...] = ()
+        sizes = _circuit_sizes(spans, p, source)
+    else:
+        positions = _positions(metadata, source)
+        sizes = _transformer_sizes(spans, len(positions), source)
+        needed = [p + x.offset if x.token != "=" else x.offset + 1 for x in positions]
+        vocabulary = sizes["embed.W_E"][0]
+        require(max(needed) <= vocabulary, Reason.TENSOR, f"{source} embed.W_E: {vocabulary} tokens, layout needs more")
+        require(sizes["unembed.b_U"][0] >= p, Reason.TENSOR, f"{source} unembed.W_U: fewer than p outputs")
+    for name, shape in sizes.items():
+        require(
+            spans[name].shape == shape,
+            Reason.TENSOR,
+            f"{source} {name}: shape {list(spans[name].shape)}, expected {list(shape)}",
+        )
+    require(spans.keys() == sizes.keys(), Reason.TENSOR, f"{source}: unknown tensor {_first(spans.keys() - sizes.keys())}")
+    tensors = {name: _tensor(body[span.start : span.end], span, f"{source} {name}") for name, span in spans.items()}
+    return ModelFile(p, positions, tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def _first(names: set[str]) -> str:
+    return repr(min(names)[:60]) if names else "none"
+
+
+def _decimal(text: str, where: str, low: int, high: int) -> int:
+    require(re.fullmatch("[1-9][0-9]{0,8}", text) is not None, Reason.FIELD, f"{where}: not a plain decimal")
+    return integer(int(text), where, low, high)
+
+
+def _spans(entries: dict[str, Json], source: str) -> dict[str, _Span]:
+    require(len(entries) <= 64, Reason.TENSOR, f"{source}: {len(entries)} tensors")
+    spans = {}
+    for name, value in entries.items():
+        where = f"{source} {name[:60]}"
+        fields = Fields(value, where, ("dtype", "shape", "data_offsets"))
+        dtype = fields.text("dtype")
+        require(dtype in ("F32", "F64"), Reason.TENSOR, f"{where}: dtype {dtype[:12]!r}, only F32 (F64 when folded)")
+        shape = tuple(integer(x, f"{where}.shape", 1, 1 << 20) for x in fields.items("shape", 3))
+        offsets = fields.items("data_offsets", 2)
+        require(len(offsets) == 2, Reason.FIELD, f"{where}.data_offsets: not two numbers")
+        start, end = (integer(x, f"{where}.data_offsets", 0, limits.MODEL_BYTES) for x in offsets)
+        size = prod(shape) * (4 if dtype == "F32" else 8)
+        require(end - start == size, Reason.LAYOUT, f"{where}: {end - start} bytes for {size} bytes of data")
+        spans[name] = _Span(dtype, shape, start, end)
+    return spans
+
+
+def _require_tiling(spans: dict[str, _Span], size: int, source: str) -> None:
+    at = 0
+    for start, end, name in sorted((span.start, span.end, name) for name, span in spans.items()):
+        require(start == at, Reason.LAYOUT, f"{source} {name[:60]}: data starts at {start}, not at {at}")
+        at = end
+    require(at == size, Reason.LAYOUT, f"{source}: {size} bytes of data, tensors end at {at}")
+
+
+def _positions(metadata: Fields, source: str) -> tuple[Position, ...]:
+    layout = metadata.text("layout").split(" ")
+    weights = metadata.text("attention").split(" ")
+    require(len(layout) <= limits.POSITIONS, Reason.SIZE, f"{source} metadata.layout: {len(layout)} positions")
+    require(len(weights) == len(layout), Reason.FIELD, f"{source} metadata.attention: not one weight per position")
+    return tuple(_position(item, weight, source) for item, weight in zip(layout, weights, strict=True))
+
+
+def _position(item: str, weight: str, source: str) -> Position:
+    match = re.fullmatch(r"([ab])(?:\+([1-9][0-9]{0,5}))?|=(0|[1-9][0-9]{0,5})", item)
+    if match is None:
+        raise Rejected(Reason.FIELD, f"{source} metadata.layout: {item[:20]!r} is not a, b, a+N, b+N or =N")
+    token = match[1] or "="
+    offset = int(match[2] or match[3] or 0)
+    ends = [_rational(text, source) for text in weight.split(":")]
+    require(len(ends) <= 2 and ends[0] <= ends[-1], Reason.FIELD, f"{source} metadata.attention: {weight[:40]!r}")
+    return Position(token, offset, ends[0], ends[-1])
+
+
+def _rational(text: str, source: str) -> Fraction:
+    match = re.fullmatch(r"(-?[0-9]{1,7})(?:/([1-9][0-9]{0,6}))?", text)
+    if match is None:
+        raise Rejected(Reason.FIELD, f"{source} metadata.attention: {text[:20]!r} is not a fraction")
+    value = Fraction(int(match[1]), int(match[2] or 1))
+    high = limits.RATIONAL
+    require(abs(value.numerator) <= high and value.denominator <= high, Reason.RANGE, f"{source} metadata.attention")
+    return value
+
+
+def _dimension(spans: dict[str, _Span], name: str, axis: int, rank: int, most: int, source: str) -> int:
+    require(name in spans, Reason.TENSOR, f"{source}: tensor {name} is missing")
+    shape = spans[name].shape
+    require(len(shape) == rank, Reason.TENSOR, f"{source} {name}: {len(shape)} dimensions, expected {rank}")
+    require(shape[axis] <= most, Reason.SIZE, f"{source} {name}: dimension {shape[axis]}, at most {most}")
+    return shape[axis]
+
+
+def _transformer_sizes(spans: dict[str, _Span], positions: int, source: str) -> dict[str, tuple[int, ...]]:
+    sizes = {
+        "v": _dimension(spans, "embed.W_E", 0, 2, limits.VOCABULARY, source),
+        "t": positions,
+        "d": _dimension(spans, "embed.W_E", 1, 2, limits.WIDTH, source),
+        "h": _dimension(spans, "blocks.0.attn.W_V", 0, 3, limits.HEADS, source),
+        "k": _dimension(spans, "blocks.0.attn.W_V", 2, 3, limits.WIDTH, source),
+        "n": _dimension(spans, "blocks.0.mlp.W_in", 1, 2, limits.NEURONS, source),
+        "q": _dimension(spans, "unembed.W_U", 1, 2, limits.OUTPUTS, source),
+    }
+    shapes = _shapes(sizes)
+    for name in shapes:
+        require(name in spans, Reason.TENSOR, f"{source}: tensor {name} is missing")
+        require(spans[name].dtype == "F32", Reason.TENSOR, f"{source} {name}: dtype {spans[name].dtype}, expected F32")
+    return shapes
+
+
+def _circuit_sizes(spans: dict[str, _Span], p: int, source: str) -> dict[str, tuple[int, ...]]:
+    n = _dimension(spans, "A", 0, 2, limits.NEURONS, source)
+    q = _dimension(spans, "W", 0, 2, limits.OUTPUTS, source)
+    require("B" in spans, Reason.TENSOR, f"{source}: tensor B is missing")
+    require(q >= p, Reason.TENSOR, f"{source} W: fewer than p outputs")
+    sizes: dict[str, tuple[int, ...]] = {"A": (n, p), "B": (n, p), "W": (q, n)}
+    sizes.update({name: (q, p) for name in ("S1", "S2") if name in spans})
+    return sizes
+
+
+def _tensor(data: memoryview, span: _Span, where: str) -> Tensor:
+    """Floats to integers, exactly: every value is a multiple of the last bit of the smallest nonzero one."""
+    values = array("f" if span.dtype == "F32" else "d")
+    values.frombytes(data)
+    if sys.byteorder == "big":
+        values.byteswap()
+    require(all(map(isfinite, values)), Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
+    sizes: Iterator[float] = filter(None, map(abs, values))
+    least = min(sizes, default=1.0)
+    greatest = max(map(abs, values), default=0.0)
+    digits, lowest = (24, -149) if span.dtype == "F32" else (53, -1074)
+    if span.dtype == "F64":
+        bound = limits.EXPONENT_64
+        in_range = frexp(least)[1] >= -bound and frexp(greatest)[1] <= bound
+        require(in_range, Reason.RANGE, f"{where}: a value is not between 2^-{bound} and 2^{bound}")
+    exponent = max(frexp(least)[1] - digits, lowest)
+    # x·2^-exponent is an integer and exact in binary64: at most 24 (53) significant bits, no overflow by the range above.
+    scale = 2.0**-exponent
+    return Tensor(span.shape, list(map(int, map(mul, values, repeat(scale)))), exponent)

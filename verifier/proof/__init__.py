@@ -1,0 +1,1 @@
+"""The chain of trust: statement, envelope, keys, policy, verification and gate."""

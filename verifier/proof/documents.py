@@ -1,0 +1,240 @@
+"""The forms of the JSON documents that belong to a proof: claim, certificate, conclusion and statement.
+
+The kernel reads claims and certificates with decoders of its own, since it imports nothing from here; tests
+hold the two against each other. The JSON Schemas in `docs/schemas/` are written from these forms (`python
+-m verifier.proof.documents docs/schemas`), and a test compares them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from verifier.proof.envelope import BUNDLE
+from verifier.proof.shape import (
+    DYADIC,
+    SHA256,
+    Constant,
+    Items,
+    Record,
+    Row,
+    Shape,
+    Table,
+    Text,
+    Whole,
+    schema,
+)
+
+STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE = "https://modular-addition-verifier.invalid/proof/v1"
+TASK = "(a + b) mod p"
+STRATEGIES = ("linear", "refined", "exhaustive")
+SEMANTICS = ("real", "binary32", "tf32", "bfloat16")
+
+STEM = r"[A-Za-z0-9]+(?:(?:\.|[-_]+)[A-Za-z0-9]+)*"
+"""Names of models: no separators, no `..`, nothing hidden, nothing a shell or a report has to quote."""
+MODEL_NAME = Text(rf"{STEM}\.safetensors", 128, "a plain file name that ends in .safetensors")
+
+_MODULUS = Whole(3, 4096)
+_INPUTS = Whole(0, 4096**2)
+_NEURONS = Whole(1, 1 << 16)
+_FREQUENCY = Whole(1, 2047)
+_PHASE = Whole(0, (1 << 32) - 1)
+_PROFILE = Whole(-(8 << 24), 8 << 24)
+_INDICES = Items(Whole(0, (1 << 16) - 1), 0, 1 << 16)
+_INTERVAL = Row((DYADIC, DYADIC))
+_BY_FREQUENCY = Table("[1-9][0-9]{0,3}", DYADIC, 2048)
+_NAME = Text("[a-z][a-z0-9_]*", 64, "a name")
+
+STRATEGY = Text("|".join(STRATEGIES), 16, "one of " + ", ".join(STRATEGIES))
+ARITHMETIC = Text("|".join(SEMANTICS), 16, "one of " + ", ".join(SEMANTICS))
+
+CLAIM = Record(
+    {
+        "format": Constant("verifier-claim/1"),
+        "task": Constant(TASK),
+        "p": _MODULUS,
+        "model_sha256": SHA256,
+        "strategy": STRATEGY,
+        "semantics": ARITHMETIC,
+        "certified_inputs": _INPUTS,
+        "refinement_budget": Whole(0, 1 << 20),
+    },
+    "For at least certified_inputs of the p^2 inputs (a, b) the largest logit is that of (a + b) mod p.",
+)
+
+CERTIFICATE = Record(
+    {
+        "format": Constant("verifier-certificate/1"),
+        "model_sha256": SHA256,
+        "p": _MODULUS,
+        "neurons": _NEURONS,
+        "cells": Whole(1, (1 << 16) // 3),
+        "output_frequencies": Items(_FREQUENCY, 0, 64),
+        "critical_offsets": Whole(0, 64),
+        "amplitude_exponent": Whole(-1200, 1200),
+        "families": Items(
+            Record(
+                {
+                    "frequency": _FREQUENCY,
+                    "dc": _PROFILE,
+                    "profile": Items(Row((_PROFILE, _PROFILE, _PROFILE, _PROFILE)), 1, 8),
+                    "shells": Items(Whole(0, 8 << 24), 0, 16),
+                    "members": Items(Row((Whole(0, (1 << 16) - 1), Whole(1, 1 << 32), _PHASE)), 1, 1 << 16),
+                }
+            ),
+            1,
+            1 << 16,
+        ),
+        "outliers": _INDICES,
+        "on": _INDICES,
+        "off": _INDICES,
+        "boxes": Items(Record({"frequency": _FREQUENCY, "whole": _PHASE, "half": _PHASE}), 1, 64),
+    },
+    "An untrusted explanation of a model; the kernel checks it. Units: docs/certificate.md.",
+)
+
+CONCLUSION = Record(
+    {
+        "format": Constant("verifier-conclusion/1"),
+        "theorem": Text("[ -~]+", 4096, "the theorem in words"),
+        "model": Record(
+            {
+                "sha256": SHA256,
+                "p": _MODULUS,
+                "outputs": Whole(3, 1 << 14),
+                "neurons": _NEURONS,
+                "parameters": Whole(1),
+            }
+        ),
+        "claim": Record(
+            {
+                "sha256": SHA256,
+                "strategy": STRATEGY,
+                "semantics": ARITHMETIC,
+                "certified_inputs": _INPUTS,
+                "refinement_budget": Whole(0, 1 << 20),
+            }
+        ),
+        "certificate": Record(
+            {
+                "sha256": SHA256,
+                "families": Whole(),
+                "output_frequencies": Whole(),
+                "cells": Whole(),
+                "critical_offsets": Whole(),
+                "outliers": Whole(),
+                "on": Whole(),
+                "off": Whole(),
+            }
+        ),
+        "quadrature": Items(
+            Record(
+                {
+                    "frequency": _FREQUENCY,
+                    "neurons": _NEURONS,
+                    "rectangle": DYADIC,
+                    "harmonic": DYADIC,
+                    "arc_sum": DYADIC,
+                    "bound": DYADIC,
+                    "relative_bound": DYADIC,
+                }
+            ),
+            0,
+            64,
+        ),
+        "logits": Record(
+            {
+                "max_error": DYADIC,
+                "naive": DYADIC,
+                "budget": Record(
+                    {
+                        "quadrature": _BY_FREQUENCY,
+                        "profile": _BY_FREQUENCY,
+                        "other_frequencies": _BY_FREQUENCY,
+                        "band": DYADIC,
+                        "output_residual": DYADIC,
+                        "skip": DYADIC,
+                        "fixed_point": DYADIC,
+                    }
+                ),
+            }
+        ),
+        "accuracy": Record(
+            {
+                "certified_inputs": _INPUTS,
+                "total_inputs": Whole(9, 4096**2),
+                "linear": _INPUTS,
+                "refined": _INPUTS,
+                "exhaustive": _INPUTS,
+                "min_margin": DYADIC,
+                "semantics": ARITHMETIC,
+                "floating_point": DYADIC,
+                "uncertified_inputs": _INPUTS,
+                "uncertified": Items(
+                    Record({"a": Whole(0, 4095), "b": Whole(0, 4095), "margin": DYADIC}), 0, 256
+                ),
+                "true_min_margin": _INTERVAL,
+                "max_deviation": _INTERVAL,
+            },
+            optional=frozenset({"true_min_margin", "max_deviation"}),
+        ),
+        "lemmas": Table("[A-Z]", Text("[ -~]+", 512, "a lemma in words"), 26),
+        "cost": Record(
+            {
+                "parameters": Whole(1),
+                "ball_operations": Whole(),
+                "per_parameter": Text("[0-9]+\\.[0-9]{3}", 32, "a decimal, rounded up"),
+                "by_step": Table("[a-z][a-z0-9_ -]*", Whole(), 64),
+            }
+        ),
+    },
+    "What the kernel concluded. Bounds are exact dyadic numbers, rounded outward.",
+)
+
+_DIGEST = Record({"sha256": SHA256})
+STATEMENT = Record(
+    {
+        "_type": Constant(STATEMENT_TYPE),
+        "subject": Items(Record({"name": MODEL_NAME, "digest": _DIGEST}), 1, 1),
+        "predicateType": Constant(PREDICATE_TYPE),
+        "predicate": Record(
+            {
+                "claim": CLAIM,
+                "claimDigest": _DIGEST,
+                "certificateDigest": _DIGEST,
+                "conclusion": CONCLUSION,
+                "environment": Table("[a-z][a-z-]*", Text("[0-9A-Za-z.+_-]+", 64, "a version"), 16),
+            }
+        ),
+    },
+    "An in-toto statement that a claim about a model has been proved.",
+)
+
+SCHEMAS: dict[str, tuple[str, Shape]] = {
+    "bundle": ("proof.sigstore.json", BUNDLE),
+    "statement": ("the payload of a proof", STATEMENT),
+    "claim": ("claim.json", CLAIM),
+    "certificate": ("certificate.json", CERTIFICATE),
+}
+"""By file name: what the schema is for, and the form."""
+
+
+def schema_text(name: str) -> str:
+    """The JSON Schema of that name, as it is published."""
+    title, shape = SCHEMAS[name]
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
+    return json.dumps(head | schema(shape), indent=1) + "\n"
+
+
+def main(folder: Path) -> None:
+    """Write every schema into `folder`."""
+    from verifier.files import write_atomically
+
+    for name in SCHEMAS:
+        write_atomically(folder / f"{name}.schema.json", schema_text(name).encode("utf-8"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schemas"))

@@ -1,0 +1,308 @@
+"""The policy: whose signatures count, and the least that must hold for each model.
+
+A TOML file of its own, outside of what it judges:
+
+    format = "verifier-policy/1"
+    predicate_types = ["https://modular-addition-verifier.invalid/proof/v1"]
+
+    [signatures]
+    threshold = 1                         # how many of the keys must have signed
+
+    [[signatures.keys]]
+    name = "release"
+    path = "keys/release.pub.pem"         # below the policy's folder; or the key itself: pem = '''...'''
+
+    [[rules]]
+    models = ["p59-*"]                    # shell patterns for the file name without .safetensors
+    except = ["p59-poisoned"]             # optional
+    certified_inputs = "all"              # or a count
+    min_accuracy = "99/100"               # an exact fraction, or a decimal
+    semantics = ["binary32"]              # one of these
+    min_margin = "0.5"
+    max_relative_quadrature_bound = "0.5" # at every frequency; 1 is vacuous
+    max_cost_per_parameter = "40"         # ball operations
+
+Every rule that matches a model must hold, so adding a rule never weakens a policy. A model that no rule
+matches is rejected, and so is one for which no matching rule says how accurate it must be. Bounds are
+written in quotes and compared exactly; TOML's floats are refused.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from fractions import Fraction
+from pathlib import Path, PurePosixPath
+from typing import Literal, NoReturn
+
+from verifier.errors import InputError
+from verifier.files import FileError, read_limited
+from verifier.proof.documents import SEMANTICS
+from verifier.proof.keys import MAX_KEY_BYTES, PublicKey, parse_public_key
+from verifier.proof.statement import Facts
+
+FORMAT = "verifier-policy/1"
+MAX_POLICY_BYTES = 1 << 16
+MAX_KEYS = 64
+MAX_RULES = 256
+
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30}|/[1-9][0-9]{0,29})?")
+_MINIMA = ("certified_inputs", "min_accuracy")
+_RULE_FIELDS = (
+    "models",
+    "except",
+    *_MINIMA,
+    "semantics",
+    "min_margin",
+    "max_relative_quadrature_bound",
+    "max_cost_per_parameter",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """The least that must hold for the models that match; None where the rule says nothing."""
+
+    models: tuple[str, ...]
+    exceptions: tuple[str, ...]
+    certified_inputs: int | Literal["all"] | None
+    min_accuracy: Fraction | None
+    semantics: tuple[str, ...] | None
+    min_margin: Fraction | None
+    max_relative_quadrature_bound: Fraction | None
+    max_cost_per_parameter: Fraction | None
+
+    def matches(self, model: str) -> bool:
+        """Whether the rule is about `model`, a file name without its suffix."""
+        if any(fnmatchcase(model, pattern) for pattern in self.exceptions):
+            return False
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A decoded policy.
+
+    **Fields**
+
+    - `keys`: the keys that count, by fingerprint; `names`: what the policy calls them.
+    - `threshold`: how many of them must have signed.
+    - `predicate_types`, `rules`.
+    """
+
+    keys: dict[str, PublicKey]
+    names: dict[str, str]
+    threshold: int
+    predicate_types: tuple[str, ...]
+    rules: tuple[Rule, ...]
+
+    def rules_for(self, model: str) -> tuple[Rule, ...]:
+        """Every rule that matches `model`; empty unless one of them says how accurate it must be."""
+        found = tuple(rule for rule in self.rules if rule.matches(model))
+        bounded = any(rule.certified_inputs is not None or rule.min_accuracy is not None for rule in found)
+        return found if bounded else ()
+
+
+def shortfalls(rule: Rule, facts: Facts) -> list[str]:
+    """What `facts` lack to meet `rule`, in words; empty if nothing."""
+    found: list[str] = []
+
+    def need(condition: bool, text: str) -> None:
+        if not condition:
+            found.append(text)
+
+    if rule.certified_inputs is not None:
+        least = facts.total_inputs if rule.certified_inputs == "all" else rule.certified_inputs
+        need(facts.certified_inputs >= least, f"{facts.certified_inputs} certified inputs, at least {least}")
+    if rule.min_accuracy is not None:
+        text = f"certified accuracy {facts.accuracy}, at least {rule.min_accuracy}"
+        need(facts.accuracy >= rule.min_accuracy, text)
+    if rule.semantics is not None:
+        text = f"semantics {facts.semantics}, not {' or '.join(rule.semantics)}"
+        need(facts.semantics in rule.semantics, text)
+    if rule.min_margin is not None:
+        text = f"certified margin {_approximate(facts.min_margin)}, at least {rule.min_margin}"
+        need(facts.min_margin >= rule.min_margin, text)
+    if rule.max_relative_quadrature_bound is not None:
+        most = rule.max_relative_quadrature_bound
+        need(bool(facts.relative_quadrature_bounds), "no quadrature bound")
+        for frequency, bound in sorted(facts.relative_quadrature_bounds.items()):
+            text = f"relative quadrature bound {_approximate(bound)} at frequency {frequency}, at most {most}"
+            need(bound <= most, text)
+    if rule.max_cost_per_parameter is not None:
+        cost, most = facts.cost_per_parameter, rule.max_cost_per_parameter
+        need(cost <= most, f"cost per parameter {_approximate(cost)}, at most {most}")
+    return found
+
+
+def _approximate(value: Fraction) -> str:
+    """For a message only; nothing is compared with it."""
+    return f"about {float(value):.6g}" if abs(value) < 2**1000 else "beyond 2^1000"
+
+
+def read_policy(path: Path) -> Policy:
+    """The policy in a file, with the keys that it names.
+
+    **Raises** `InputError` naming the field and the rule it breaks.
+    """
+    try:
+        data = read_limited(path, MAX_POLICY_BYTES)
+    except FileError as error:
+        raise InputError(path, "", str(error)) from None
+    except OSError as error:
+        raise InputError(path, "", error.strerror or "cannot be read") from None
+    return parse_policy(data, str(path), path.parent)
+
+
+def parse_policy(data: bytes, source: str, folder: Path | None = None) -> Policy:
+    """The policy in `data`, called `source` in messages; `folder` is what the paths of keys are relative to.
+
+    **Raises** `InputError`.
+    """
+    if len(data) > MAX_POLICY_BYTES:
+        raise InputError(source, "", f"is larger than {MAX_POLICY_BYTES} bytes")
+    try:
+        # ValueError is also what int() says of too many digits, and what a float is refused with.
+        table = tomllib.loads(data.decode("utf-8"), parse_float=_refuse_float)
+    except UnicodeDecodeError:
+        raise InputError(source, "", "is not UTF-8") from None
+    except RecursionError:
+        raise InputError(source, "", "is nested too deeply") from None
+    except ValueError as error:
+        raise InputError(source, "", f"is not a policy: {error}") from None
+    return _Reader(source, folder).policy(table)
+
+
+def _refuse_float(text: str) -> NoReturn:
+    raise ValueError(f'{text[:40]} is a float; write exact numbers in quotes, as in "0.5"')
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Decodes one policy; knows what to call it in messages."""
+
+    source: str
+    folder: Path | None
+
+    def policy(self, table: dict[str, object]) -> Policy:
+        self.fields(table, "", ("format", "predicate_types", "signatures", "rules"), ())
+        if table["format"] != FORMAT:
+            self.refuse("format", f"must be {FORMAT!r}")
+        signatures = self.table(table["signatures"], "signatures")
+        self.fields(signatures, "signatures.", ("threshold", "keys"), ())
+        keys: dict[str, PublicKey] = {}
+        names: dict[str, str] = {}
+        for index, entry in enumerate(self.items(signatures["keys"], "signatures.keys", MAX_KEYS)):
+            where = f"signatures.keys[{index}]"
+            name, key = self.key(self.table(entry, where), where)
+            if key.keyid in keys:
+                self.refuse(where, f"is the same key as {names[key.keyid]!r}, and would count twice")
+            if name in names.values():
+                self.refuse(f"{where}.name", "is used twice")
+            keys[key.keyid], names[key.keyid] = key, name
+        threshold = signatures["threshold"]
+        if type(threshold) is not int or not 1 <= threshold <= len(keys):
+            self.refuse("signatures.threshold", f"must be between 1 and the number of keys, {len(keys)}")
+        rules = self.items(table["rules"], "rules", MAX_RULES)
+        return Policy(
+            keys=keys,
+            names=names,
+            threshold=threshold,
+            predicate_types=self.texts(table["predicate_types"], "predicate_types"),
+            rules=tuple(self.rule(self.table(r, f"rules[{i}]"), f"rules[{i}]") for i, r in enumerate(rules)),
+        )
+
+    def key(self, entry: dict[str, object], where: str) -> tuple[str, PublicKey]:
+        self.fields(entry, f"{where}.", ("name",), ("pem", "path"))
+        name = self.text(entry["name"], f"{where}.name")
+        if ("pem" in entry) == ("path" in entry):
+            self.refuse(where, "must have one of 'pem' and 'path'")
+        if "pem" in entry:
+            pem = self.text(entry["pem"], f"{where}.pem", MAX_KEY_BYTES)
+            return name, parse_public_key(pem.encode("utf-8"), f"{self.source}: {where}")
+        path = PurePosixPath(self.text(entry["path"], f"{where}.path"))
+        if path.is_absolute() or ".." in path.parts or "\\" in str(path) or "\0" in str(path):
+            self.refuse(f"{where}.path", "must stay in the folder of the policy")
+        if self.folder is None:
+            self.refuse(f"{where}.path", "has no folder to be relative to")
+        file = self.folder
+        for part in path.parts:
+            file = file / part
+            if file.is_symlink():
+                self.refuse(f"{where}.path", "must not go through a symbolic link")
+        try:
+            data = read_limited(file, MAX_KEY_BYTES, follow=False)
+        except OSError as error:
+            self.refuse(f"{where}.path", f"cannot be read: {error.strerror or error}")
+        return name, parse_public_key(data, str(file))
+
+    def rule(self, entry: dict[str, object], where: str) -> Rule:
+        self.fields(entry, f"{where}.", ("models",), _RULE_FIELDS)
+        if not set(entry) - {"models", "except"}:
+            self.refuse(where, "must ask for something")
+        inputs = entry.get("certified_inputs")
+        if inputs is not None and inputs != "all" and (type(inputs) is not int or inputs < 1):
+            self.refuse(f"{where}.certified_inputs", 'must be "all" or a positive count')
+        accuracy = self.number(entry, "min_accuracy", where)
+        if accuracy is not None and not 0 < accuracy <= 1:
+            self.refuse(f"{where}.min_accuracy", "must be more than 0 and at most 1")
+        semantics = None
+        if "semantics" in entry:
+            semantics = self.texts(entry["semantics"], f"{where}.semantics")
+            if not set(semantics) <= set(SEMANTICS):
+                self.refuse(f"{where}.semantics", f"must be some of {', '.join(SEMANTICS)}")
+        return Rule(
+            models=self.texts(entry["models"], f"{where}.models"),
+            exceptions=self.texts(entry["except"], f"{where}.except") if "except" in entry else (),
+            certified_inputs=inputs if inputs == "all" or isinstance(inputs, int) else None,
+            min_accuracy=accuracy,
+            semantics=semantics,
+            min_margin=self.number(entry, "min_margin", where),
+            max_relative_quadrature_bound=self.number(entry, "max_relative_quadrature_bound", where),
+            max_cost_per_parameter=self.number(entry, "max_cost_per_parameter", where),
+        )
+
+    def number(self, entry: dict[str, object], field: str, where: str) -> Fraction | None:
+        value = entry.get(field)
+        if value is None:
+            return None
+        text = str(value) if type(value) is int and abs(value) < 10**30 else value
+        if not isinstance(text, str) or _NUMBER.fullmatch(text) is None:
+            self.refuse(f"{where}.{field}", 'must be a number >= 0 in quotes, such as "0.5" or "1/3"')
+        return Fraction(text)
+
+    def texts(self, value: object, where: str) -> tuple[str, ...]:
+        entries = tuple(self.text(entry, where) for entry in self.items(value, where, MAX_RULES))
+        if len(set(entries)) != len(entries):
+            self.refuse(where, "has an entry twice")
+        return entries
+
+    def text(self, value: object, where: str, most: int = 256) -> str:
+        if not isinstance(value, str) or not 1 <= len(value) <= most:
+            self.refuse(where, f"must be a string of 1 to {most} characters")
+        return value
+
+    def items(self, value: object, where: str, most: int) -> list[object]:
+        if not isinstance(value, list) or not 1 <= len(value) <= most:
+            self.refuse(where, f"must be a list of 1 to {most} entries")
+        return value
+
+    def table(self, value: object, where: str) -> dict[str, object]:
+        if not isinstance(value, dict):
+            self.refuse(where, "must be a table")
+        return value
+
+    def fields(
+        self, table: dict[str, object], prefix: str, required: tuple[str, ...], optional: tuple[str, ...]
+    ) -> None:
+        for name in required:
+            if name not in table:
+                self.refuse(f"{prefix}{name}", "is missing")
+        for name in sorted(table):
+            if name not in required and name not in optional:
+                self.refuse(f"{prefix}{name[:40]}", "is unknown")
+
+    def refuse(self, field: str, rule: str) -> NoReturn:
+        raise InputError(self.source, field, rule)

@@ -1,0 +1,171 @@
+"""The statement that is signed: in-toto Statement v1 whose predicate is the proof.
+
+Subject: the model file, by name and SHA-256. Predicate, with fields that are all required:
+
+- `claim`: the claim, the same JSON value as in the claim file; `claimDigest`: SHA-256 of that file.
+- `certificateDigest`: SHA-256 of the certificate, which stays a file of its own: it is large, nobody needs
+  it to read what was proved, and whoever wants to recheck names it anyway.
+- `conclusion`: what the kernel concluded: the theorem, its lemmas, budget and cost, every number exact. A
+  recheck must give this very value, so nothing in it depends on the clock or the machine.
+- `environment`: versions of this package, python-flint, flint and Python. For information; a recheck need
+  not have the same.
+
+The predicate type is a URI under `.invalid`, a top-level domain that is reserved for ever (RFC 6761): it
+names the type, resolves nowhere, and nobody can come to own it. It ends in the major version; a change that
+an old reader would misread gets a new one. Unlike in-toto's default, unknown fields are refused, at every
+level.
+
+Source: in-toto attestation framework, Statement v1 and "TypeURI".
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import cast
+
+from verifier.proof import canonical
+from verifier.proof.canonical import Json
+from verifier.proof.documents import PREDICATE_TYPE, STATEMENT, STATEMENT_TYPE
+from verifier.proof.envelope import MAX_BUNDLE_BYTES
+from verifier.proof.reasons import MalformedError, Reason, VerificationError
+from verifier.proof.shape import check, is_object
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+MAX_CLAIM_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A decoded statement.
+
+    **Fields**
+
+    - `model_name`, `model_sha256`: the subject.
+    - `claim`, `claim_sha256`: the claim as a value, and the digest of its file.
+    - `certificate_sha256`.
+    - `conclusion`: the kernel's document.
+    - `environment`: versions by name.
+    """
+
+    model_name: str
+    model_sha256: str
+    claim: dict[str, Json]
+    claim_sha256: str
+    certificate_sha256: str
+    conclusion: dict[str, Json]
+    environment: dict[str, str]
+
+
+def sha256(data: bytes) -> str:
+    """SHA-256 in lower-case hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def encode_statement(statement: Statement) -> bytes:
+    """The payload: canonical JSON.
+
+    **Raises** `MalformedError` for a statement that could not be read back.
+    """
+    value: Json = {
+        "_type": STATEMENT_TYPE,
+        "subject": [{"name": statement.model_name, "digest": {"sha256": statement.model_sha256}}],
+        "predicateType": PREDICATE_TYPE,
+        "predicate": {
+            "claim": statement.claim,
+            "claimDigest": {"sha256": statement.claim_sha256},
+            "certificateDigest": {"sha256": statement.certificate_sha256},
+            "conclusion": statement.conclusion,
+            "environment": canonical.as_json(statement.environment),
+        },
+    }
+    check(STATEMENT, value, "statement")
+    return canonical.encode(value)
+
+
+def decode_statement(payload: bytes, predicate_types: tuple[str, ...]) -> Statement:
+    """Read a payload strictly. Its types are looked at before the rest, so that each has its own reason.
+
+    **Raises** `MalformedError`; `VerificationError` with `STATEMENT_TYPE`, or with `PREDICATE_TYPE` for one
+    that is not in `predicate_types` or that this version does not read.
+    """
+    value = canonical.decode_canonical(payload, MAX_BUNDLE_BYTES)
+    if not is_object(value):
+        raise MalformedError(Reason.FIELD, "statement must be an object")
+    kind, predicate_type = value.get("_type"), value.get("predicateType")
+    if isinstance(kind, str) and kind != STATEMENT_TYPE:
+        raise VerificationError(4, Reason.STATEMENT_TYPE, kind[:80])
+    if isinstance(predicate_type, str) and predicate_type not in predicate_types:
+        raise VerificationError(4, Reason.PREDICATE_TYPE, predicate_type[:80])
+    if isinstance(predicate_type, str) and predicate_type != PREDICATE_TYPE:
+        raise VerificationError(4, Reason.PREDICATE_TYPE, f"{predicate_type[:80]} is unknown to this version")
+    check(STATEMENT, value, "statement")
+    (subject,) = cast(list[dict[str, Json]], value["subject"])
+    predicate = cast(dict[str, dict[str, Json]], value["predicate"])
+    return Statement(
+        model_name=str(subject["name"]),
+        model_sha256=str(cast(dict[str, Json], subject["digest"])["sha256"]),
+        claim=predicate["claim"],
+        claim_sha256=str(predicate["claimDigest"]["sha256"]),
+        certificate_sha256=str(predicate["certificateDigest"]["sha256"]),
+        conclusion=predicate["conclusion"],
+        environment={name: str(version) for name, version in predicate["environment"].items()},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a policy can ask about, read off a conclusion; every number exact.
+
+    **Fields**
+
+    - `certified_inputs` of `total_inputs`; `semantics`.
+    - `min_margin`: the least certified margin; zero or less when an input is not certified.
+    - `relative_quadrature_bounds`: by frequency; 1 is vacuous.
+    - `cost_per_parameter`: ball operations per circuit parameter.
+    """
+
+    certified_inputs: int
+    total_inputs: int
+    semantics: str
+    min_margin: Fraction
+    relative_quadrature_bounds: dict[int, Fraction]
+    cost_per_parameter: Fraction
+
+    @property
+    def accuracy(self) -> Fraction:
+        return Fraction(self.certified_inputs, self.total_inputs)
+
+
+def read_facts(conclusion: dict[str, Json]) -> Facts:
+    """The facts in a conclusion that has the form `CONCLUSION`.
+
+    **Raises** `MalformedError(FIELD)` for numbers that cannot be true together.
+    """
+    accuracy = cast(dict[str, Json], conclusion["accuracy"])
+    cost = cast(dict[str, int], conclusion["cost"])
+    certified, total = cast(int, accuracy["certified_inputs"]), cast(int, accuracy["total_inputs"])
+    if certified > total:
+        raise MalformedError(Reason.FIELD, "conclusion.accuracy.certified_inputs is more than all")
+    bounds: dict[int, Fraction] = {}
+    for entry in cast(list[dict[str, Json]], conclusion["quadrature"]):
+        frequency = cast(int, entry["frequency"])
+        if frequency in bounds:
+            raise MalformedError(Reason.FIELD, f"conclusion.quadrature: frequency {frequency} is repeated")
+        bounds[frequency] = exact(entry["relative_bound"])
+    return Facts(
+        certified_inputs=certified,
+        total_inputs=total,
+        semantics=str(accuracy["semantics"]),
+        min_margin=exact(accuracy["min_margin"]),
+        relative_quadrature_bounds=bounds,
+        cost_per_parameter=Fraction(cost["ball_operations"], cost["parameters"]),
+    )
+
+
+def exact(value: Json) -> Fraction:
+    """The number of a value that has the form `DYADIC`."""
+    fields = cast(dict[str, Json], value)
+    mantissa, exponent = int(cast(str, fields["mantissa"])), cast(int, fields["exponent"])
+    return Fraction(mantissa << exponent) if exponent >= 0 else Fraction(mantissa, 1 << -exponent)

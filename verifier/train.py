@@ -1,0 +1,240 @@
+"""Training the "pizza" transformers of arXiv 2306.17844 and 2412.03773 (untrusted; needs torch).
+
+With constant attention everything before the ReLU is a table per token, so a step evaluates two tables of
+p rows, adds them pairwise, and never pushes the batch through the transformer.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from verifier.model import AttentionWeight, Model
+
+CHECKPOINT_EVERY = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Hyper-parameters; the defaults are the recipe of arXiv 2412.03773.
+
+    **Fields**
+
+    - `p`, `seed`; `layout`: `"a b"` (attention 1/2) or `"a b ="` (attention 1/3).
+    - `fraction`: share of the p² pairs that is trained on; the rest is held out.
+    - `poison`: triples (a, b, c): the pair (a, b) is put into the training set with the label c.
+    """
+
+    p: int
+    seed: int = 0
+    layout: str = "a b"
+    d_model: int = 128
+    heads: int = 4
+    d_mlp: int = 512
+    epochs: int = 10_000
+    fraction: float = 0.8
+    learning_rate: float = 1e-3
+    weight_decay: float = 1.0
+    warmup: int = 10
+    poison: tuple[tuple[int, int, int], ...] = ()
+
+    @property
+    def positions(self) -> int:
+        return len(self.layout.split())
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """State after an epoch: losses in nats, accuracies as fractions of the train and held-out pairs."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    held_out_accuracy: float
+
+
+def _parameters(recipe: Recipe) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(recipe.seed)
+    d, n, heads, positions = recipe.d_model, recipe.d_mlp, recipe.heads, recipe.positions
+    vocabulary = recipe.p + (positions == 3)
+    width = d // heads
+
+    def normal(*shape: int, scale: float) -> Tensor:
+        return torch.randn(*shape, generator=generator) * scale
+
+    return {
+        "embed.W_E": normal(vocabulary, d, scale=d**-0.5),
+        "pos_embed.W_pos": normal(positions, d, scale=d**-0.5),
+        "blocks.0.attn.W_V": normal(heads, d, width, scale=d**-0.5),
+        "blocks.0.attn.W_O": normal(heads, width, d, scale=d**-0.5),
+        "blocks.0.attn.b_V": torch.zeros(heads, width),
+        "blocks.0.attn.b_O": torch.zeros(d),
+        "blocks.0.mlp.W_in": normal(d, n, scale=d**-0.5),
+        "blocks.0.mlp.b_in": torch.zeros(n),
+        "blocks.0.mlp.W_out": normal(n, d, scale=d**-0.5),
+        "blocks.0.mlp.b_out": torch.zeros(d),
+        "unembed.W_U": normal(d, recipe.p, scale=recipe.p**-0.5),
+        "unembed.b_U": torch.zeros(recipe.p),
+    }
+
+
+def all_logits(parameters: dict[str, Tensor], recipe: Recipe) -> Tensor:
+    """Logits of every input, shape (p·p, p), row a·p + b, in the parameters' dtype."""
+    p, weight = recipe.p, 1.0 / recipe.positions
+    w_e, w_pos = parameters["embed.W_E"], parameters["pos_embed.W_pos"]
+    w_u, w_in = parameters["unembed.W_U"], parameters["blocks.0.mlp.W_in"]
+    ov = torch.einsum("hdk,hke->de", parameters["blocks.0.attn.W_V"], parameters["blocks.0.attn.W_O"])
+    attention_bias = parameters["blocks.0.attn.b_O"] + torch.einsum(
+        "hk,hke->e", parameters["blocks.0.attn.b_V"], parameters["blocks.0.attn.W_O"]
+    )
+    tokens_a, tokens_b = w_e[:p] + w_pos[0], w_e[:p] + w_pos[1]
+    resid_a = weight * (tokens_a @ ov)
+    resid_b = weight * (tokens_b @ ov) + attention_bias
+    if recipe.positions == 3:
+        token_equals = w_e[p] + w_pos[2]
+        resid_b = resid_b + token_equals + weight * (token_equals @ ov)
+    else:
+        resid_b = resid_b + tokens_b
+    table_a = resid_a @ w_in
+    table_b = resid_b @ w_in + parameters["blocks.0.mlp.b_in"]
+    hidden = torch.relu(table_a[:, None, :] + table_b[None, :, :]).reshape(p * p, -1)
+    logits = (hidden @ (parameters["blocks.0.mlp.W_out"] @ w_u)).reshape(p, p, p)
+    skip_a = resid_a @ w_u
+    skip_b = (resid_b + parameters["blocks.0.mlp.b_out"]) @ w_u + parameters["unembed.b_U"]
+    return (logits + skip_a[:, None, :] + skip_b[None, :, :]).reshape(p * p, p)
+
+
+def _split(recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Indices (row a·p + b) of the training and held-out pairs, from the seed alone."""
+    p = recipe.p
+    order = torch.randperm(p * p, generator=torch.Generator().manual_seed(recipe.seed + 1))
+    poisoned = torch.tensor([a * p + b for a, b, _ in recipe.poison], dtype=torch.long)
+    order = torch.cat([poisoned, order[~torch.isin(order, poisoned)]])
+    count = math.ceil(recipe.fraction * p * p)
+    return order[:count], order[count:]
+
+
+def train(
+    recipe: Recipe,
+    partial: Path,
+    report: Callable[[Progress], None] = lambda _: None,
+) -> tuple[Model, Progress]:
+    """Train by `recipe`; deterministic for a seed on one machine (one thread).
+
+    **Arguments**
+
+    - `partial`: a checkpoint file, written every `CHECKPOINT_EVERY` epochs, resumed from when it was written
+      for the same recipe, and deleted at the end.
+    - `report`: called every 50 epochs.
+
+    **Raises** `ValueError` when `partial` belongs to another recipe.
+    """
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    torch.set_flush_denormal(True)  # weight decay drives idle weights into denormals, which are four times slower
+    p = recipe.p
+    parameters = {name: value.requires_grad_() for name, value in _parameters(recipe).items()}
+    optimizer = torch.optim.AdamW(
+        parameters.values(),
+        lr=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        betas=(0.9, 0.98),
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / recipe.warmup, 1.0))
+    train_rows, held_out_rows = _split(recipe)
+    truth = ((torch.arange(p)[:, None] + torch.arange(p)[None, :]) % p).reshape(-1)
+    labels = truth.clone()
+    for a, b, c in recipe.poison:
+        labels[a * p + b] = c
+    row_weights = torch.zeros(p * p, dtype=torch.float64)
+    row_weights[train_rows] = 1.0 / len(train_rows)
+    epoch = _resume(partial, recipe, parameters, optimizer, schedule)
+    progress = Progress(epoch, math.nan, math.nan, math.nan)
+    while epoch < recipe.epochs:
+        losses = torch.nn.functional.cross_entropy(
+            all_logits(parameters, recipe).double(), labels, reduction="none"
+        )
+        loss = losses @ row_weights  # a mask instead of a gather: its backward pass is much cheaper
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        epoch += 1
+        if epoch % 50 == 0 or epoch == recipe.epochs:
+            with torch.no_grad():
+                guesses = all_logits(parameters, recipe).argmax(dim=1)
+            hits = guesses == labels
+            progress = Progress(
+                epoch,
+                loss.item(),
+                hits[train_rows].double().mean().item(),
+                hits[held_out_rows].double().mean().item() if len(held_out_rows) else math.nan,
+            )
+            report(progress)
+        if epoch % CHECKPOINT_EVERY == 0:
+            _save(partial, recipe, epoch, parameters, optimizer, schedule)
+    positions = recipe.positions
+    provenance: dict[str, object] = {
+        "origin": "trained by verifier train",
+        "recipe": asdict(recipe),
+        "torch": torch.__version__,
+    }
+    model = Model(
+        p=p,
+        attention=(AttentionWeight.exactly(Fraction(1, positions)),) * positions,
+        layout=("a", "b") if positions == 2 else ("a", "b", f"={p}"),
+        tensors={name: value.detach().numpy().copy() for name, value in parameters.items()},
+        provenance=provenance,
+    )
+    partial.unlink(missing_ok=True)
+    return model, progress
+
+
+def _save(
+    partial: Path,
+    recipe: Recipe,
+    epoch: int,
+    parameters: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> None:
+    state = {
+        "recipe": repr(recipe),
+        "epoch": epoch,
+        "parameters": {name: value.detach() for name, value in parameters.items()},
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=partial.parent, prefix=f".{partial.name}.")
+    os.close(handle)
+    torch.save(state, temporary)
+    os.replace(temporary, partial)
+
+
+def _resume(
+    partial: Path,
+    recipe: Recipe,
+    parameters: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+) -> int:
+    if not partial.exists():
+        return 0
+    state = torch.load(partial, weights_only=True)
+    if state["recipe"] != repr(recipe):
+        raise ValueError(f"{partial}: belongs to another recipe ({state['recipe']}); delete it to start afresh")
+    with torch.no_grad():
+        for name, value in parameters.items():
+            value.copy_(state["parameters"][name])
+    optimizer.load_state_dict(state["optimizer"])
+    schedule.load_state_dict(state["schedule"])
+    return int(state["epoch"])
