@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that say about a checkpoint what it does not say itself; for every command that takes one."""
+    """What a checkpoint does not say itself; for every command that takes one."""
     group = parser.add_argument_group("checkpoints of other formats")
     group.add_argument(
         "--config", type=Path, help="the run's JSON configuration; for model_X.pt, config_X.json is found"

@@ -39,11 +39,11 @@ class Effort:
 
 
 EFFORTS = (
-    Effort(families=1, harmonics=2, output_frequencies=4, shells=2, cells=240, critical_offsets=4, outliers=0.0),
-    Effort(families=1, harmonics=3, output_frequencies=6, shells=3, cells=472, critical_offsets=6, outliers=0.0),
-    Effort(families=2, harmonics=3, output_frequencies=10, shells=4, cells=944, critical_offsets=6, outliers=0.01),
-    Effort(families=4, harmonics=4, output_frequencies=16, shells=6, cells=944, critical_offsets=8, outliers=0.05),
-    Effort(families=8, harmonics=4, output_frequencies=29, shells=8, cells=1888, critical_offsets=12, outliers=0.2),
+    Effort(families=1, harmonics=5, output_frequencies=4, shells=2, cells=240, critical_offsets=4, outliers=0.0),
+    Effort(families=1, harmonics=5, output_frequencies=6, shells=3, cells=472, critical_offsets=6, outliers=0.0),
+    Effort(families=2, harmonics=5, output_frequencies=10, shells=4, cells=944, critical_offsets=6, outliers=0.01),
+    Effort(families=4, harmonics=5, output_frequencies=16, shells=6, cells=944, critical_offsets=8, outliers=0.05),
+    Effort(families=8, harmonics=5, output_frequencies=29, shells=8, cells=1888, critical_offsets=12, outliers=0.2),
 )
 
 

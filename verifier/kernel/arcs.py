@@ -174,11 +174,21 @@ class Arcs:
 
     `thresholds` are the shells t_0 < t_1 < … in units of 2^-24 (t_0 <= 0 covers the cells that hold a root). Levels from below:
     no neuron fires; shells from the outermost to t_0 taken as zero; shells from t_0 to the outermost taken as linear; linear.
-    `arcs[l][δ]` lists the arcs (first cell, number of cells) of the cells above level l.
+    `arcs[l][δ]` lists the arcs (first cell, number of cells) of the cells above level l. `integrals[δ]` is Lemma I.
     """
 
     thresholds: tuple[int, ...]
     arcs: tuple[tuple[tuple[tuple[int, int], ...], ...], ...]
+    integrals: tuple[Integral, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Integral:
+    """Lemma I: ∫ ReLU(T_δ(x))·e(2x) dx over one turn, (re, im) and an error of its modulus, in units of 2^-54."""
+
+    re: int
+    im: int
+    error: int
 
 
 def profile_arcs(family: Family, p: int, cells: int, reach: int) -> Arcs:
@@ -193,32 +203,56 @@ def profile_arcs(family: Family, p: int, cells: int, reach: int) -> Arcs:
     cosines = [pack(grid.cosines[m] for m in order) for order in orders]
     sines = [pack(-grid.sines[m] for m in order) for order in orders]
     level_zero = pack([family.dc << bits] * size)
-    sums, slopes = [], []
+    sums, slopes, bends = [], [], []
     steepest = 0
     for delta in range(p):
         middle, slope, error = level_zero, 0, 0
+        bend = 4 * abs(family.dc)
         for h, z in enumerate(family.profile, start=1):
             re, im = _offset_coefficient(z.a_re, z.a_im, points, h * family.frequency * delta % p)
             re, im = re + z.b_re, im + z.b_im
             middle += re * cosines[h - 1] + im * sines[h - 1]
             slope += h * (abs_bound(re, im) + 2)
+            bend += (h + 2) * (h + 2) * (abs_bound(re, im) + 2)
             error += abs(re) + abs(im) + (4 << bits)
         steepest = max(steepest, slope)
         sums.append(middle)
+        # |f″| <= (2π)²·Σ(h + 2)²|u_h|, and (2π)²/24 < 5/3; the middle's own error counts once.
+        bends.append((5 * bend << bits) // (3 * size * size) + error)
         slopes.append(((slope * 355 << bits) // (113 * size)) + 1 + error)
     require_capacity((abs(family.dc) + 2 * steepest) << bits, "a profile")  # |re| + |im| < 2·|re + i·im|
+    twice = [h % (2 * size) for h in range(2, 4 * size, 4)]
+    second = ([grid.cosines[m] for m in twice], [grid.sines[m] for m in twice])
     inner = [t for t in family.shells if 0 < t < reach]
     lowest = -(-max(slopes) >> bits)
     thresholds = (-lowest, *inner)
     steps = [t << bits for t in (*inner, reach)]
     levels = 2 * len(thresholds) + 1
     arcs: list[list[tuple[tuple[int, int], ...]]] = [[] for _ in range(levels)]
-    for middle, slope in zip(sums, slopes, strict=True):
+    integrals = []
+    for middle, slope, bend in zip(sums, slopes, bends, strict=True):
         cuts = [1 - t - slope for t in reversed(steps)] + [0] + [t + slope for t in steps]
-        marks = [bisect_right(cuts, x) for x in unpack(middle, size)]
+        values = unpack(middle, size)
+        integrals.append(_integral(values, slope, bend, second))
+        marks = [bisect_right(cuts, x) for x in values]
         for level, found in enumerate(_runs(marks, levels)):
             arcs[level].append(found)
-    return Arcs(thresholds, tuple(map(tuple, arcs)))
+    return Arcs(thresholds, tuple(map(tuple, arcs)), tuple(integrals))
+
+
+def _integral(values: list[int], slope: int, bend: int, second: tuple[list[int], list[int]]) -> Integral:
+    """Lemma I: the midpoint rule with its error, for f(x) = ReLU(T(x))·e(2x) on cells of width 1/N.
+
+    Where T keeps its sign f is smooth or zero: the rule errs by at most max|f″|/24N² on average. On a cell that may hold a root
+    it errs by at most 3·slope: there 0 <= ReLU(T) <= 2·slope and 0 <= ReLU(T(middle)) <= slope. The table adds its unit.
+    """
+    size = len(values)
+    active = [x if x > 0 else 0 for x in values]
+    rough = sum(-slope < x < slope for x in values)
+    re = sum(map(mul, active, second[0])) // size >> limits.TABLE_BITS
+    im = sum(map(mul, active, second[1])) // size >> limits.TABLE_BITS
+    table = 2 * max(active) >> limits.TABLE_BITS
+    return Integral(re, im, bend + 3 * slope * rough // size + table + 6)
 
 
 def _offset_coefficient(re: int, im: int, points: Circle, m: int) -> tuple[int, int]:
@@ -291,8 +325,11 @@ def _prefix(terms: Sequence[int]) -> list[int]:
 
 def add_family(
     sums: Sums, family: Family, circuit: Circuit, own: dict[int, Weights], certificate: Certificate, cost: Cost
-) -> None:
-    """Add a family's neurons to the sums: Σ over levels l of the neurons above l, each with the step from level l to l + 1."""
+) -> tuple[Integral, ...]:
+    """Add a family's neurons to the sums: Σ over levels l of the neurons above l, each with the step from level l to l + 1.
+
+    **Returns** the integrals of the family's profile, by δ.
+    """
     p, k = circuit.p, family.frequency
     size = p * certificate.cells
     shift = certificate.amplitude_exponent + circuit.pre_scale
@@ -325,9 +362,10 @@ def add_family(
         sums.bound += v.largest * (most + 2 * max(deep))
     n, lanes, levels = len(members), sums.lanes, len(arcs.arcs)
     cost.add("residual lemma", 2 * n * p * (2 * len(family.profile) + 2 + 2 * levels))
-    cost.add("arc lemma", p * size * (2 * len(family.profile) + 2))
+    cost.add("arc lemma", p * size * (2 * len(family.profile) + 6))
     cost.add("prefix sums", 2 * n * p * (levels + 1) * 2 * lanes)
     cost.add("look-ups", sum(4 * p * len(found) * lanes for level in arcs.arcs for found in level))
+    return arcs.integrals
 
 
 def _counts(cells: list[int], size: int) -> list[int]:
@@ -471,9 +509,10 @@ def sum_arcs(circuit: Circuit, certificate: Certificate, cost: Cost, observe: Ob
     own = {neuron: weights(split, beyond) for neuron, split in enumerate(splits)}
     sums = Sums(circuit.p, 3 * len(frequencies) + 1 + beyond)
     count = len(certificate.families)
+    integrals = []
     for index, family in enumerate(certificate.families):
         observe("arc sums", index, count)
-        add_family(sums, family, circuit, own, certificate, cost)
+        integrals.append(add_family(sums, family, circuit, own, certificate, cost))
     observe("arc sums", count, count)
     p, lanes = circuit.p, sums.lanes
     for neurons, positive in ((certificate.on, True), (certificate.off, False)):
@@ -485,14 +524,21 @@ def sum_arcs(circuit: Circuit, certificate: Certificate, cost: Cost, observe: Ob
     cost.add("outliers", len(certificate.outliers) * p * p * (lanes + 1))
     skip_rest = add_skip(sums, circuit, frequencies, splitter.drop, cost)
     cost.add("look-ups", 3 * p * p * lanes)
-    return ArcSums(sums, splits, splitter.drop, skip_rest)
+    return ArcSums(sums, splits, splitter.drop, skip_rest, tuple(integrals))
 
 
 @dataclass(frozen=True, slots=True)
 class ArcSums:
-    """The result of `sum_arcs`: sums, the neurons' splits, the unit (2^-(pre_scale + out_scale − drop)), the skips' rest."""
+    """What `sum_arcs` found.
+
+    **Fields**
+
+    - `sums` in units of 2^-(pre_scale + out_scale − `drop`); `splits` of all neurons; `skip_rest`: the skips' largest rest.
+    - `integrals`: Lemma I for every family (in the certificate's order) and every δ.
+    """
 
     sums: Sums
     splits: list[Split]
     drop: int
     skip_rest: int
+    integrals: tuple[tuple[Integral, ...], ...]

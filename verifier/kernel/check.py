@@ -24,9 +24,9 @@ from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.exhaustive import Exhaustive, exact_logits, exact_margin, exhaustive
 from verifier.kernel.floating_point import UNIT_BITS, logit_rounding
 from verifier.kernel.limits import TABLE_BITS
-from verifier.kernel.logits import Logits, directions, full_margin, inputs_at, logits
+from verifier.kernel.logits import ClosedForm, Logits, closed_form, directions, full_margin, inputs_at, logits
 from verifier.kernel.model_file import ModelFile, read_model
-from verifier.kernel.quadrature import BOUND_BITS, Node, Quadrature, quadrature
+from verifier.kernel.quadrature import BOUND_BITS, Node, Quadrature, moment, quadrature
 from verifier.kernel.reasons import Reason, Rejected, require
 
 
@@ -57,16 +57,16 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     circuit = quantise(fold(source), source.p, cost)
     require(circuit.neurons == explanation.neurons, Reason.NEURONS, "certificate.neurons: not the model's number")
     arc = sum_arcs(circuit, explanation, cost, observe)
-    rules = quadratures(circuit, arc, explanation, cost)
-    result = logits(arc, rules, circuit, explanation, cost, observe)
+    rules, form = quadratures(circuit, arc, explanation, cost)
     units = _Units(circuit.pre_scale + circuit.out_scale, arc.drop)
     rounding = 0 if claimed.semantics == "real" else logit_rounding(source, circuit, claimed.semantics, cost)
     penalty = units.margin(circuit.difference_error) + units.margin_of(rounding, UNIT_BITS, 2)
+    result = logits(arc, rules, form, circuit, explanation, penalty, cost, observe)
     margins = [[margin - penalty for margin in row] for row in result.margins]
     linear = sum(margin > 0 for row in margins for margin in row)
     refined, exact = 0, None
     if claimed.strategy == "exhaustive":
-        exact = exhaustive(circuit, rules, arc.drop, cost, observe)
+        exact = exhaustive(circuit, form, arc.drop, cost, observe)
         margins = [[units.margin(margin) - penalty for margin in row] for row in exact.margins]
     elif claimed.strategy == "refined":
         refined = _refine(margins, penalty, circuit, arc, explanation, claimed, units, cost, observe)
@@ -126,18 +126,25 @@ class _Units:
         return factor * value << shift if shift >= 0 else -(-factor * value >> -shift)
 
 
-def quadratures(circuit: Circuit, arc: ArcSums, certificate: Certificate, cost: Cost) -> list[Quadrature]:
-    """Theorem Q at every frequency of the families, in ascending order."""
+def quadratures(
+    circuit: Circuit, arc: ArcSums, certificate: Certificate, cost: Cost
+) -> tuple[list[Quadrature], ClosedForm]:
+    """Theorem Q at every frequency of the families, in ascending order; and the closed form of the logits."""
     place = {j: index for index, j in enumerate(certificate.output_frequencies)}
     shift = certificate.amplitude_exponent + circuit.pre_scale
     nodes: dict[int, list[Node]] = {}
+    moments = []
     for family in certificate.families:
         index = place[family.frequency]
-        for member in family.members:
-            re, im = arc.splits[member.neuron].omega[index]
-            nodes.setdefault(family.frequency, []).append(Node(member.phase, member.amplitude, shift, re, im))
+        own = [
+            Node(member.phase, member.amplitude, shift, *arc.splits[member.neuron].omega[index])
+            for member in family.members
+        ]
+        moments.append(moment(own))
+        nodes.setdefault(family.frequency, []).extend(own)
     boxes = {box.frequency: box for box in certificate.boxes}
-    return [quadrature(k, nodes[k], boxes[k], circuit.p, cost) for k in sorted(nodes)]
+    rules = [quadrature(k, nodes[k], boxes[k], circuit.p, cost) for k in sorted(nodes)]
+    return rules, closed_form(arc, certificate, moments, circuit.p, cost)
 
 
 def _refine(

@@ -9,7 +9,7 @@ from verifier.kernel.balls import integer_product
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.limits import EXHAUSTIVE_OPERATIONS, TABLE_BITS
-from verifier.kernel.quadrature import Quadrature
+from verifier.kernel.logits import ClosedForm
 from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import circle
 
@@ -49,7 +49,7 @@ class Exhaustive:
     deviation_below: int
 
 
-def exhaustive(circuit: Circuit, rules: Sequence[Quadrature], drop: int, cost: Cost, observe: Observer) -> Exhaustive:
+def exhaustive(circuit: Circuit, form: ClosedForm, drop: int, cost: Cost, observe: Observer) -> Exhaustive:
     """Evaluate every input.
 
     **Raises** `Rejected(BUDGET)` when n·p²·q is above `limits.EXHAUSTIVE_OPERATIONS`.
@@ -57,15 +57,15 @@ def exhaustive(circuit: Circuit, rules: Sequence[Quadrature], drop: int, cost: C
     p, n, q = circuit.p, circuit.neurons, circuit.outputs
     work = n * p * p * q
     require(work <= EXHAUSTIVE_OPERATIONS, Reason.BUDGET, f"exhaustive: {work} multiply-adds, at most {EXHAUSTIVE_OPERATIONS}")
-    closed, unit = _closed_form(rules, p, drop)
+    closed, unit = _closed_form(form, p, drop)
     margins, deviation = [], 0
     for a in range(p):
         observe("exhaustive", a, p)
         row = []
         for b, logits in enumerate(exact_logits(circuit, [(a, b) for b in range(p)])):
             row.append(exact_margin(logits, (a + b) % p))
-            form = closed[(a - b) % (2 * p)]
-            gaps = [logits[c] - form[(c - a - b) % p] for c in range(p)]
+            ideal = closed[(a - b) % p]
+            gaps = [logits[c] - ideal[(c - a - b) % p] for c in range(p)]
             deviation = max(deviation, max(gaps) - min(gaps))
         margins.append(row)
     observe("exhaustive", p, p)
@@ -73,18 +73,17 @@ def exhaustive(circuit: Circuit, rules: Sequence[Quadrature], drop: int, cost: C
     return Exhaustive(margins, (deviation + 1) // 2 + unit, max(0, deviation // 2 - unit))
 
 
-def _closed_form(rules: Sequence[Quadrature], p: int, drop: int) -> tuple[list[list[int]], int]:
-    """Σ_k 2|cos πkδ/p|·Re[I_k·e(kt/p)] for δ = 0..2p−1 (as a − b modulo 2p) and t = c − a − b; and a bound on its error."""
-    table, double = circle(p), circle(2 * p)
-    rows = []
-    for delta in range(2 * p):
-        row = [0] * p
-        for rule in rules:
-            k, (re, im) = rule.frequency, rule.integral
-            wave = 2 * abs(double.cosines[k * delta % (2 * p)])
+def _closed_form(form: ClosedForm, p: int, drop: int) -> tuple[list[list[int]], int]:
+    """Σ_k Re[G_k(δ)·e(kt/p)] for δ and t = c − a − b in 0..p−1, in circuit units; and a bound on its error."""
+    table, rows, worst = circle(p), [], 0
+    for delta in range(p):
+        row, error = [0] * p, 0
+        for k, terms in form.terms.items():
+            re, im, off = terms[delta]
+            error += off + ((abs(re) + abs(im)) >> TABLE_BITS)
             for t in range(p):
                 m = k * t % p
-                row[t] += wave * (re * table.cosines[m] - im * table.sines[m])
-        rows.append([x << drop >> (2 * TABLE_BITS) for x in row])
-    size = sum(abs(part) for rule in rules for part in rule.integral)
-    return rows, ((8 * size >> TABLE_BITS) + 8 * len(rules) + 8) << drop
+                row[t] += re * table.cosines[m] - im * table.sines[m]
+        rows.append([x << drop >> (TABLE_BITS + 1) for x in row])
+        worst = max(worst, error)
+    return rows, ((worst + 2) << drop) + 1

@@ -14,7 +14,7 @@ from itertools import chain
 from math import isqrt
 from operator import mul
 
-from verifier.kernel.arcs import ArcSums, abs_bound
+from verifier.kernel.arcs import MID_BITS, ArcSums, abs_bound
 from verifier.kernel.certificate import Certificate
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost, Observer
@@ -78,14 +78,58 @@ def inputs_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> list[In
 
 
 @dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """The closed form Σ_k Re[G_k(δ)·e(k(c − a − b)/p)] over the families' frequencies.
+
+    G_k(δ) = e(kδ/p)·Σ_g Q_g·∫ReLU(T_{g,δ}(x))·e(2x)dx: every family's own profile, integrated, times its moment Q_−2. `terms[k][δ]` is
+    (re, im, error): the error bounds the distance of the two integers from twice the exact value.
+    """
+
+    terms: dict[int, list[tuple[int, int, int]]]
+
+
+def closed_form(
+    arc: ArcSums, certificate: Certificate, moments: Sequence[tuple[int, int]], p: int, cost: Cost
+) -> ClosedForm:
+    """The closed form from Lemma I and the families' moments; O(families · p)."""
+    table, shift = circle(p), MID_BITS - 1
+    sums: dict[int, list[tuple[int, int, int]]] = {}
+    for family, (q_re, q_im), integrals in zip(certificate.families, moments, arc.integrals, strict=True):
+        size = abs(q_re) + abs(q_im) + 2
+        row = sums.setdefault(family.frequency, [(0, 0, 0)] * p)
+        for delta, s in enumerate(integrals):
+            re, im, error = row[delta]
+            row[delta] = (
+                re + ((s.re * q_re - s.im * q_im) >> shift),
+                im + ((s.re * q_im + s.im * q_re) >> shift),
+                error + ((size * s.error + 2 * (abs(s.re) + abs(s.im))) >> shift) + 4,
+            )
+    terms = {}
+    for k, row in sums.items():
+        turned = []
+        for delta, (re, im, error) in enumerate(row):
+            cosine, sine = table.cosines[k * delta % p], table.sines[k * delta % p]
+            turned.append(
+                (
+                    (re * cosine - im * sine) >> TABLE_BITS,
+                    (re * sine + im * cosine) >> TABLE_BITS,
+                    error + ((abs(re) + abs(im)) >> (TABLE_BITS - 1)) + 3,
+                )
+            )
+        terms[k] = turned
+    cost.add("closed form", 12 * p * len(certificate.families))
+    return ClosedForm(terms)
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """The terms of Theorem L, each an upper bound over all inputs, in lane units doubled.
 
     **Fields**
 
     - `quadrature`: by frequency, Theorem Q at the scale of the logits (the output angles are in it).
-    - `profile`: by frequency, how far the real neurons are from α·ReLU of a pure cosine (and the skip, and what other
-      families write at the frequency).
+    - `profile`: by frequency, what the real neurons, the skip and the other families add to that error: the distance between
+      the real sum minus its closed form and the pure cosines' sum minus theirs.
     - `other`: by output frequency that is no family's: all that is written there.
     - `band`: radii of the ReLU lemma. `output`: half the neurons' rests. `skip`: half the skips' rests.
     """
@@ -118,36 +162,46 @@ class Logits:
 def logits(
     arc: ArcSums,
     rules: Sequence[Quadrature],
+    form: ClosedForm,
     circuit: Circuit,
     certificate: Certificate,
+    needed: int,
     cost: Cost,
     observe: Observer,
 ) -> Logits:
-    """Theorems L and A by the linear pass, one δ at a time."""
+    """Theorems L and A by the linear pass, one δ at a time; a margin counts when it is above `needed`."""
     p, frequencies = circuit.p, certificate.output_frequencies
     rows = directions(p, frequencies).rows
     margins = [[0] * p for _ in range(p)]
-    terms = _Terms(rules, frequencies, p)
+    terms = _Terms(rules, form, frequencies, p)
     beyond = circuit.outputs > p
+    evaluations = 0
     for delta in range(p):
         if delta % 16 == 0:
             observe("margins", delta, p)
         inputs = inputs_at(arc, frequencies, delta)
-        for b, margin in enumerate(_margins(inputs, rows, certificate.critical_offsets, beyond)):
+        found, evaluated = _margins(inputs, rows, certificate.critical_offsets, beyond, needed)
+        for b, margin in enumerate(found):
             margins[(b + delta) % p][b] = margin
+        evaluations += 1 + evaluated
         terms.add(inputs, delta)
     observe("margins", p, p)
     count = len(frequencies)
     cost.add("rotation", 8 * p * p * count)
     cost.add("centres", 4 * p * p * count)
-    cost.add("margins", p * p * (3 * count + 1) * (1 + certificate.critical_offsets))
+    cost.add("margins", evaluations * p * (3 * count + 1))
     cost.add("closed form", 8 * p * p * count)
     return Logits(margins, *terms.result(arc.skip_rest))
 
 
-def _margins(inputs: list[Input], rows: Sequence[Sequence[int]], critical: int, beyond: bool) -> list[int]:
-    """Theorem A for one δ: a disc around a centre serves most output offsets d, the few with the least bound are evaluated
-    at every input. Returns the margin of each input, in units of 2^-30 of the inputs' units.
+def _margins(
+    inputs: list[Input], rows: Sequence[Sequence[int]], critical: int, beyond: bool, needed: int
+) -> tuple[list[int], int]:
+    """Theorem A for one δ: branch and bound over the output offsets d.
+
+    A disc around a centre bounds the margin of every d at once. The d with the least bounds are then evaluated at every
+    input, until the next bound is above `needed` and above the least margin found, or `critical` have been. Returns
+    the margin of each input, in units of 2^-30 of the inputs' units, and how many d were evaluated.
     """
     width = len(inputs[0].turned)
     columns = list(zip(*(x.turned for x in inputs), strict=True))
@@ -162,76 +216,91 @@ def _margins(inputs: list[Input], rows: Sequence[Sequence[int]], critical: int, 
         discs.append(isqrt(max(squares)) + 1 + max(x.radii[j // 2] for x in inputs))
     tail = (max(x.rest for x in inputs) << TABLE_BITS) + sum(map(abs, centre))
     vector = [*centre, *discs, tail]
-    bounds = [sum(map(mul, vector, row)) for row in rows]
-    order = sorted(range(len(rows)), key=bounds.__getitem__)
-    watched = [rows[d] for d in order[:critical]]
-    others = [bounds[order[critical]]] if critical < len(order) else []
-    result = []
-    for x in inputs:
-        vector = [*x.turned, *x.radii, (x.rest << TABLE_BITS) + sum(map(abs, x.turned))]
-        candidates = others + [sum(map(mul, vector, row)) for row in watched]
-        if beyond:
-            candidates.append((sum(x.turned[::2]) - sum(x.radii) + 2 * x.over) << TABLE_BITS)
-        result.append(min(candidates))
-    return result
+    bounds = sorted((sum(map(mul, vector, row)), d) for d, row in enumerate(rows))
+    vectors = [_vector(x) for x in inputs]
+    found = [_beyond_margin(x) for x in inputs] if beyond else None
+    evaluated = 0
+    for bound, d in bounds:
+        enough = found is not None and bound > needed and bound >= min(found)
+        if enough or evaluated == critical:
+            found = [bound] * len(inputs) if found is None else [min(bound, y) for y in found]
+            break
+        row = rows[d]
+        margins = [sum(map(mul, vector, row)) for vector in vectors]
+        found = margins if found is None else list(map(min, found, margins))
+        evaluated += 1
+    assert found is not None  # p >= 3, so that there is an offset
+    return found, evaluated
+
+
+def _vector(x: Input) -> list[int]:
+    return [*x.turned, *x.radii, (x.rest << TABLE_BITS) + sum(map(abs, x.turned))]
+
+
+def _beyond_margin(x: Input) -> int:
+    """Lower bound of the margin against the outputs c >= p: Σ_j Re R_j − radii + over."""
+    return (sum(x.turned[::2]) - sum(x.radii) + 2 * x.over) << TABLE_BITS
 
 
 def full_margin(x: Input, rows: Sequence[Sequence[int]], beyond: bool) -> int:
     """Theorem A for one input with every output offset evaluated (refinement, first stage); units as in `_margins`."""
-    vector = [*x.turned, *x.radii, (x.rest << TABLE_BITS) + sum(map(abs, x.turned))]
+    vector = _vector(x)
     least = min(sum(map(mul, vector, row)) for row in rows)
-    if beyond:
-        least = min(least, (sum(x.turned[::2]) - sum(x.radii) + 2 * x.over) << TABLE_BITS)
-    return least
+    return min(least, _beyond_margin(x)) if beyond else least
 
 
 class _Terms:
     """The terms of Theorem L, collected one δ at a time.
 
-    The closed form is Σ_k 2|cos πkδ/p|·Re[(W_k/3π)·e(c_k)·e(k(c − a − b)/p)] over the families' frequencies.
+    At each family frequency the real sum R is compared with the closed form G; and with what the pure cosine would give: its
+    finite sum, 2|cos πkδ/p| times the lens, and its integral. R − G = (finite − integral) + the rest, which is `profile`.
     """
 
-    def __init__(self, rules: Sequence[Quadrature], frequencies: tuple[int, ...], p: int) -> None:
+    def __init__(
+        self, rules: Sequence[Quadrature], form: ClosedForm, frequencies: tuple[int, ...], p: int
+    ) -> None:
         self.rules = {rule.frequency: rule for rule in rules}
+        self.form = form
         self.frequencies = frequencies
         self.p = p
         self.profile = dict.fromkeys(self.rules, 0)
         self.other = {j: 0 for j in frequencies if j not in self.rules}
-        self.band = self.rest = self.direct = self.gap = 0
+        self.band = self.rest = self.direct = 0
 
     def add(self, inputs: list[Input], delta: int) -> None:
-        p, table = self.p, circle(2 * self.p)
         for b, x in enumerate(inputs):
-            a = (b + delta) % p
+            a = (b + delta) % self.p
             distance = 0
             for index, j in enumerate(self.frequencies):
                 re, im = x.turned[2 * index], x.turned[2 * index + 1]
-                rule = self.rules.get(j)
-                if rule is None:
+                if j in self.rules:
+                    form_re, form_im, error = self.form.terms[j][delta]
+                    re, im = re - form_re, im - form_im
+                    distance += abs_bound(re, im) + error
+                    pure_re, pure_im, slack = self._pure_error(j, a, b)
+                    rest = abs_bound(re - pure_re, im - pure_im) + error + slack
+                    self.profile[j] = max(self.profile[j], rest)
+                else:
                     size = abs_bound(re, im)
                     self.other[j] = max(self.other[j], size)
                     distance += size
-                    continue
-                # The circuit's own cosine, for a and b in 0..p−1: cos(2π·k(a − b)/2p), and the lens at k(a + b)/2p.
-                # Where the cosine vanishes (p even) either sign will do; elsewhere it is far above the table's unit.
-                wave = table.cosines[j * (a - b) % (2 * p)]
-                at = j * (a + b) % (2 * p) if wave >= 0 else (j * (a + b) + p) % (2 * p)
-                wave = abs(wave)
-                lens_re, lens_im = rule.lens[at]
-                ideal_re, ideal_im = rule.integral
-                # Twice for the doubled units, twice for the 2 in 2|cos|; the table's unit and the roundings follow.
-                slack = ((abs(lens_re) + abs(lens_im)) >> (TABLE_BITS - 2)) + 12
-                off = abs_bound(re - (4 * wave * lens_re >> TABLE_BITS), im - (4 * wave * lens_im >> TABLE_BITS))
-                self.profile[j] = max(self.profile[j], off + slack)
-                slack = ((abs(ideal_re) + abs(ideal_im)) >> (TABLE_BITS - 2)) + 12
-                distance += slack + abs_bound(
-                    re - (4 * wave * ideal_re >> TABLE_BITS), im - (4 * wave * ideal_im >> TABLE_BITS)
-                )
             band = sum(x.radii)
             half = (x.rest + 1) >> 1
             self.band = max(self.band, band)
             self.rest = max(self.rest, half)
             self.direct = max(self.direct, distance + band + half)
+
+    def _pure_error(self, k: int, a: int, b: int) -> tuple[int, int, int]:
+        """Twice 2|cos πk(a − b)/p| times (lens − integral), re and im, and a bound of the error of that pair."""
+        p, rule, table = self.p, self.rules[k], circle(2 * self.p)
+        # Where the cosine vanishes (p even) either sign will do; elsewhere it is far above the table's unit.
+        wave = table.cosines[k * (a - b) % (2 * p)]
+        at = k * (a + b) % (2 * p) if wave >= 0 else (k * (a + b) + p) % (2 * p)
+        re = rule.lens[at][0] - rule.integral[0]
+        im = rule.lens[at][1] - rule.integral[1]
+        slack = ((abs(re) + abs(im)) >> (TABLE_BITS - 2)) + 16
+        wave = 4 * abs(wave)
+        return wave * re >> TABLE_BITS, wave * im >> TABLE_BITS, slack
 
     def result(self, skip_rest: int) -> tuple[int, Budget, int]:
         """Theorem L: the direct maximum, its terms, and the naive comparison.

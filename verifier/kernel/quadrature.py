@@ -218,6 +218,16 @@ def _lens(rule: Rule, p: int) -> list[ComplexBall]:
 
 
 @with_precision
+def moment(nodes: Sequence[Node]) -> tuple[int, int]:
+    """Q_−2 = Σ α·ω·e(−2φ) of one family, each part in lane units and off by at most one."""
+    result = complex_ball(0, 0)
+    for node in nodes:
+        back = turn(-2 * node.phase, CIRCLE)
+        result = result + complex_ball(ball(node.re), ball(node.im)) * _amplitude(node) * back
+    return fixed_point(result.real, 0), fixed_point(result.imag, 0)
+
+
+@with_precision
 def quadrature(frequency: int, nodes: Sequence[Node], boxes: Boxes, p: int, cost: Cost) -> Quadrature:
     """Theorem Q for one frequency: the three methods, and the lens the closed form of the logits is made of.
 

@@ -45,6 +45,7 @@ from verifier.proof.statement import Facts
 
 FORMAT = "verifier-policy/1"
 MAX_POLICY_BYTES = 1 << 16
+MAX_LINE = 512  # tomllib takes quadratic time on a dotted name, which must be on one line
 MAX_KEYS = 64
 MAX_RULES = 256
 
@@ -163,6 +164,8 @@ def parse_policy(data: bytes, source: str, folder: Path | None = None) -> Policy
     """
     if len(data) > MAX_POLICY_BYTES:
         raise InputError(source, "", f"is larger than {MAX_POLICY_BYTES} bytes")
+    if any(len(line) > MAX_LINE for line in data.split(b"\n")):
+        raise InputError(source, "", f"has a line of more than {MAX_LINE} bytes")
     try:
         # ValueError is also what int() says of too many digits, and what a float is refused with.
         table = tomllib.loads(data.decode("utf-8"), parse_float=_refuse_float)
