@@ -89,8 +89,10 @@ def decode_tensors(data: bytes, source: str) -> TensorFile:
     tensors: dict[str, NDArray[Any]] = {}
     dtypes: dict[str, str] = {}
     at = 0
-    for start, name, entry in sorted((*_start(name, entry, source), entry) for name, entry in header.items()):
-        dtype, shape, end = entry["dtype"], entry["shape"], entry["data_offsets"][1]
+    # By start and end, so that an empty tensor comes before the one that starts where it does.
+    spans = sorted((*_span(name, entry, source), name) for name, entry in header.items())
+    for start, end, name in spans:
+        dtype, shape = header[name]["dtype"], header[name]["shape"]
         size = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
         if start != at or end != start + size:
             rule = "has data_offsets that overlap, leave a hole or contradict its shape"
@@ -121,8 +123,8 @@ def _header(text: bytes, source: str) -> dict[str, Any]:
     return header
 
 
-def _start(name: str, entry: Any, source: str) -> tuple[int, str]:
-    """Where a tensor's data starts, once its header entry is known to be well-formed."""
+def _span(name: str, entry: Any, source: str) -> tuple[int, int]:
+    """Where a tensor's data starts and ends, once its header entry is known to be well-formed."""
 
     def naturals(value: Any) -> bool:
         return isinstance(value, list) and all(type(x) is int and 0 <= x < 1 << 40 for x in value)
@@ -139,4 +141,5 @@ def _start(name: str, entry: Any, source: str) -> tuple[int, str]:
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
         rule = f"has the dtype {entry['dtype']!r}; known are {', '.join(DTYPES)}"
         raise InputError(source, f"tensor {name}", rule)
-    return entry["data_offsets"][0], name
+    start, end = entry["data_offsets"]
+    return start, end

@@ -74,7 +74,7 @@ def memory(p: int = 5, weight: float = 0.5, learned: bool = False) -> Model:
     """
     d = 3 * p + 2
     code, copy, logits, place = (slice(p), slice(p, 2 * p), slice(2 * p, 3 * p), slice(3 * p, d))
-    t = {name: np.zeros(0, np.float32) for name in TENSORS}
+    t: dict[str, NDArray[np.float32]] = {}
     t["embed.W_E"] = np.eye(p, d, dtype=np.float32)
     t["pos_embed.W_pos"] = np.zeros((2, d), np.float32)
     t["pos_embed.W_pos"][:, place] = np.eye(2)

@@ -55,7 +55,7 @@ def circuit_logits(circuit: FoldedCircuit) -> Any:
     return np.einsum("cn,nab->abc", circuit.W, hidden) + S1.T[:, None] + S2.T[None, :]
 
 
-LENS_CASES = {
+LENS_CASES: dict[str, tuple[dict[str, int], dict[str, Any], str, str]] = {
     "two tokens": ({"positions": 2}, {}, "a b", "1/2 1/2"),
     "three tokens": ({"positions": 3}, {}, "a b =5", "1/3 1/3 1/3"),
     "a given weight": ({"positions": 2}, {"attention": "1"}, "a b", "1 1"),
@@ -301,7 +301,7 @@ def test_the_published_checkpoint_needs_its_configuration(tmp_path: Path) -> Non
     assert "ReLU is assumed" in " ".join(insisted.notes)
 
 
-ZHONG_CASES = {
+ZHONG_CASES: dict[str, tuple[str, str, dict[str, int]]] = {
     "constant": ("a b", "1", {}),
     "doubled vocabulary": ("a b+5", "1", {"vocabulary": 10, "outputs": 10}),
     "equals sign": ("a b =5", "1", {"vocabulary": 6, "outputs": 6}),
@@ -354,9 +354,9 @@ def test_a_small_coefficient_becomes_an_interval_that_holds_every_pattern() -> N
 def test_a_folded_circuit_is_taken_as_it_is(dtype: type, skips: bool, suffix: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     shapes = {"A": (9, 5), "B": (9, 5), "W": (6, 9)} | ({"S1": (6, 5), "S2": (6, 5)} if skips else {})
-    tables = {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+    tables: dict[str, Any] = {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
     path = tmp_path / f"circuit{suffix}"
-    np.savez(path, **tables) if suffix == ".npz" else safetensors.numpy.save_file(tables, path)  # type: ignore[arg-type]
+    np.savez(path, **tables) if suffix == ".npz" else safetensors.numpy.save_file(tables, path)
     imported = import_file(path)
     circuit = imported.model
     assert isinstance(circuit, FoldedCircuit)
@@ -423,7 +423,7 @@ def test_digests_see_the_circuit_and_not_its_description() -> None:
     model = random_model(5, attention="1/2")
     halved = dict(model.tensors)
     for name in ("blocks.0.attn.W_V", "blocks.0.attn.b_V"):
-        halved[name] = model.tensors[name] / 2
+        halved[name] = model.tensors[name] / np.float32(2)
     assert circuit_digest(replace(model, tensors=halved, attention=exactly("1", 2))) == circuit_digest(model)
     for name, tensor in model.tensors.items():
         changed = tensor.copy()

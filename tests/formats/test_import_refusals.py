@@ -1,4 +1,4 @@
-"""Everything an import refuses, each with one sentence that names the tensor or setting and says what to do."""
+"""Everything an import refuses: one sentence each, which names the tensor or setting and says what to do."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ STATE_REFUSALS: dict[str, tuple[Change, str, str]] = {
     "half queries": (cast("blocks.0.attn.W_Q", torch.float16), "tensor blocks.0.attn.W_Q", "half precision"),
     "integers": (cast("blocks.0.mlp.b_in", torch.int64), "tensor blocks.0.mlp.b_in", "not int64"),
     "complex": (cast("embed.W_E", torch.complex64), "tensor embed.W_E", "is complex"),
-    "float64": (double, "tensor embed.W_E", "--round rounds them"),
+    "float64": (double, "tensor embed.W_E", "--round (round_weights=True) rounds them"),
     "NaN": (poke("embed.W_E", float("nan")), "tensor embed.W_E", "infinite or not a number"),
     "infinity": (poke("blocks.0.mlp.b_out", float("inf")), "tensor blocks.0.mlp.b_out", "infinite or not"),
     "not a tensor": (put("blocks.0.attn.note", "text"), "entry blocks.0.attn.note", "must be a tensor"),
@@ -260,7 +260,14 @@ def test_zhong_tensors_and_options_are_refused() -> None:
     )
     contradiction = refusal(lambda: import_model(state, config=config, attention="1/2"))
     assert "setting attn_coeff is 0.0, which contradicts --attention" in contradiction
-    few = refusal(lambda: import_model({**state, "unembed.W_U": state["unembed.W_U"][:, :4]}, config=config))
+    narrow = {
+        name: tensor[..., :4] if name.startswith("unembed.") else tensor for name, tensor in state.items()
+    }
+    long = {**state, "pos_embed.W_pos": np.zeros((4, 8), np.float32)}
+    assert "has 4 positions; inputs have two" in refusal(lambda: import_model(long, attention="1", p=5))
+    third = {"p": 5, "attention": "1", "layout": "a b =4"}
+    assert "has 2 positions where" in refusal(lambda: import_model(state, **third))
+    few = refusal(lambda: import_model(narrow, config=config))
     assert "has 4 outputs, fewer than p = 5" in few
     with pytest.raises(InputError, match="does not exist in the format of Zhong"):
         zhong.to_state_dict(random_model(5, "b a"))
@@ -326,7 +333,7 @@ FILE_REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "one byte": (_bytes(b"\x80"), "truncated or damaged"),
     "another zip": (_bytes(_zip(readme=b"hello")), "neither a torch file nor an .npz of arrays"),
     "zip bomb": (_bytes(_bomb()), "unpacks to more than"),
-    "broken torch zip": (_bytes(_zip(**{"m/data.pkl": b"junk"})), "is not a readable torch file"),
+    "broken torch zip": (_bytes(_zip(**{"m/data.pkl": b"junk"})), "is not a file of torch.save, or it is"),
     "tensor": (_torch(torch.zeros(3)), "must be a state dict, not one tensor"),
     "list": (_torch([1, 2]), "must be a state dict, not a list"),
     "no state dict": (_torch({"epoch": 3, "loss": 0.1}), "but it has 'epoch', 'loss'; save torch.save("),
@@ -336,6 +343,7 @@ FILE_REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
         _torch({"state_dicts": [random_state()] * 3, "config": {}}),
         "entry state_dicts holds 3 checkpoints; save the state dict of one of them",
     ),
+    "one image": (_torch(torch.tensor(3)), "must be a state dict, not one tensor"),
     "numbered": (_torch({0: torch.zeros(1), 1: torch.zeros(1)}), "whose keys are names"),
     "other network": (_torch({"fc1.weight": torch.zeros(3, 3)}), "has the tensors fc1.weight, …"),
 }

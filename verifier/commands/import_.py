@@ -70,9 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     if out.is_dir():
         raise InputError(out, "", "is a directory")
+    imported = read_source(arguments.source, arguments)
     if out.exists() and out.samefile(arguments.source):
         raise InputError(out, "", "is the source itself; write the model file elsewhere")
-    imported = read_source(arguments.source, arguments)
     data = imported.encode()
     if out.exists() and not arguments.force and out.read_bytes() != data:
         raise InputError(out, "", "exists already; --force overwrites it")

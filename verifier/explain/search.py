@@ -39,11 +39,11 @@ class Effort:
 
 
 EFFORTS = (
-    Effort(families=1, harmonics=5, output_frequencies=4, shells=2, cells=240, critical_offsets=4, outliers=0.0),
-    Effort(families=1, harmonics=5, output_frequencies=6, shells=3, cells=472, critical_offsets=6, outliers=0.0),
-    Effort(families=2, harmonics=5, output_frequencies=10, shells=4, cells=944, critical_offsets=6, outliers=0.01),
-    Effort(families=4, harmonics=5, output_frequencies=16, shells=6, cells=944, critical_offsets=8, outliers=0.05),
-    Effort(families=8, harmonics=5, output_frequencies=29, shells=8, cells=1888, critical_offsets=12, outliers=0.2),
+    Effort(families=1, harmonics=5, output_frequencies=6, shells=3, cells=472, critical_offsets=8, outliers=0.0),
+    Effort(families=2, harmonics=5, output_frequencies=10, shells=4, cells=944, critical_offsets=16, outliers=0.02),
+    Effort(families=2, harmonics=5, output_frequencies=16, shells=5, cells=944, critical_offsets=64, outliers=0.2),
+    Effort(families=2, harmonics=5, output_frequencies=32, shells=5, cells=944, critical_offsets=64, outliers=0.35),
+    Effort(families=8, harmonics=6, output_frequencies=64, shells=8, cells=1888, critical_offsets=64, outliers=0.35),
 )
 
 
@@ -72,10 +72,9 @@ def explain(reading: Reading, effort: Effort) -> Explanation:
         members = np.flatnonzero(usable & (n.frequency == frequency))
         families += _split(reading, members, frequency, effort, importance)
     families, on, off, losses = _assign(reading, families, ~usable)
-    count = min(int(effort.outliers * len(importance)), sum(len(f.neurons) for f in families) - len(families))
+    count = int(effort.outliers * len(importance))
     chosen = losses.argsort(kind="stable")[::-1][:count]
     outliers = {int(i) for i in chosen if losses[i] > 0}
-    families = [g for f in families if len((g := _without(f, outliers)).neurons)]
     return Explanation(
         families=tuple(families),
         shells=tuple(_shells(f, effort.shells) for f in families),
@@ -173,11 +172,6 @@ def _assign(
             spread = np.sqrt((r[keep] ** 2).mean(axis=1) + (r2[keep] ** 2).mean(axis=1))
             result.append(FoundFamily(family.frequency, family.dc, family.profile, family.neurons[keep], spread))
     return result, on, off, losses
-
-
-def _without(family: FoundFamily, outliers: set[int]) -> FoundFamily:
-    keep = np.array([i not in outliers for i in family.neurons.tolist()], dtype=bool)
-    return FoundFamily(family.frequency, family.dc, family.profile, family.neurons[keep], family.spread[keep])
 
 
 def _shells(family: FoundFamily, count: int) -> tuple[float, ...]:

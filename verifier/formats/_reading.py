@@ -151,7 +151,11 @@ def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[n
     if dtype in HALF:
         raise _half_precision(state, name)
     if dtype not in ("float32", "float64"):
-        raise InputError(state.source, f"tensor {name}", f"must be float32, not {dtype}")
+        raise InputError(
+            state.source,
+            f"tensor {name}",
+            f"must be float32, not {dtype}; convert it, and that is what is proved",
+        )
     if not np.isfinite(array).all():
         raise InputError(state.source, f"tensor {name}", "has a value that is infinite or not a number")
     with np.errstate(over="ignore"):
@@ -162,7 +166,7 @@ def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[n
     if changed and not round_weights:
         rule = (
             "has float64 values that float32 cannot represent, and model files are float32;"
-            " --round rounds them, and the theorem is then about the rounded network"
+            " --round (round_weights=True) rounds them, and the theorem is then about the rounded network"
         )
         raise InputError(state.source, f"tensor {name}", rule)
     return result, changed

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -201,7 +202,9 @@ def _require_plain(tensor: Any, source: str, name: str) -> None:
     if layout != "torch.strided" or tensor.is_quantized or tensor.is_complex() or device == "meta":
         kind = "complex" if tensor.is_complex() else layout.removeprefix("torch.")
         kind = "quantised" if tensor.is_quantized else "without data (meta)" if device == "meta" else kind
-        raise InputError(source, f"tensor {name}", f"is {kind}; only dense float32 tensors are supported")
+        raise InputError(
+            source, f"tensor {name}", f"is {kind}; only dense float32 tensors are supported; convert it"
+        )
 
 
 def _without_prefix(tensors: dict[str, Any]) -> dict[str, Any]:
@@ -261,7 +264,8 @@ def _load_pickle(data: bytes, source: str) -> object:
         rule = "is a torch file, which needs torch: install the extra 'torch', or convert it to safetensors"
         raise InputError(source, "", rule) from None
     try:
-        with _inert_configurations(torch):
+        with _inert_configurations(torch), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on pickle protocols; what matters is an error
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a dozen kinds for a damaged file
         raise InputError(source, "", _pickle_rule(str(error))) from None
@@ -284,15 +288,16 @@ def _inert_configurations(torch: ModuleType) -> Iterator[None]:
 
 
 def _pickle_rule(message: str) -> str:
-    needed = re.search(r"GLOBAL ([\w.]+)", message)
-    if needed is not None or "weights_only" in message.lower() or "weights only" in message.lower():
-        what = f"the class or function {needed[1]}" if needed else "more than tensors and plain containers"
+    """What is wrong with a torch file, from the message of `torch.load`."""
+    refused = re.search(r"GLOBAL ([\w.]+)", message)
+    if refused is not None or ("WeightsUnpickler error" in message and "Unsupported operand" not in message):
+        what = f"the class or function {refused[1]}" if refused else "more than tensors and plain containers"
         return (
             f"needs {what}, and loading that could run code from the file (only weights_only=True is used);"
             " save a state dict instead: torch.save(model.state_dict(), path)"
         )
-    first = message.strip().splitlines()[0][:160] if message.strip() else "no reason given"
-    return f"is not a readable torch file, perhaps truncated or damaged ({first})"
+    first = message.strip().rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0][:160]
+    return f"is not a file of torch.save, or it is truncated or damaged ({first or 'no reason given'})"
 
 
 def zip_names(data: bytes, source: str) -> list[str]:

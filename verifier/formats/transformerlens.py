@@ -173,16 +173,16 @@ def _attention(
         weights = chosen or (AttentionWeight.exactly(Fraction(1, count)),) * count
         said = chosen is not None or settings.flag("uniform_attention", "constant_attention") is True
         return weights, Pattern(tuple(float(weight.middle) for weight in weights)), said
+    where = (settings.find("attention_rate") or (source,))[0]
     if rate < Fraction(1, 2):
-        raise InputError(
-            source, "setting attention_rate", f"is {float(rate)}, so attention is learned; {LEARNED}"
-        )
+        rule = f"is {float(rate)}, so attention is learned; {LEARNED}"
+        raise InputError(where, "setting attention_rate", rule)
     # The pattern is rate/n + (1 - rate)·softmax.
     low = rate / count
     weights = (outward(low, low + 1 - rate),) * count
     if chosen not in (None, weights):
         rule = f"is {float(rate)}, which contradicts --attention; leave that out"
-        raise InputError(source, "setting attention_rate", rule)
+        raise InputError(where, "setting attention_rate", rule)
     return weights, Pattern((float(low),) * count, float(1 - rate)), True
 
 

@@ -88,7 +88,7 @@ def read(state: State, options: Options) -> Reading:
         raise InputError(source, "the modulus p", rule)
     _require_addition(settings, p)
     layout = options.layout or _layout(settings, p, positions)
-    _require_layout(layout, p, sizes["d_vocab"], positions, source)
+    _require_vocabulary(layout, p, sizes["d_vocab"], source)
     if sizes["d_vocab_out"] < p:
         raise InputError(
             source, "tensor unembed.W_U", f"has {sizes['d_vocab_out']} outputs, fewer than p = {p}"
@@ -135,6 +135,9 @@ def _attention(
     count = context if equals is None else 2 + equals
     if options.layout is not None:
         count = len(options.layout)
+    if options.layout is None and count not in (2, 3):
+        rule = f"has {count} positions; inputs have two (a b) or three (a b =); --layout says what they hold"
+        raise InputError(source, "tensor pos_embed.W_pos", rule)
     if count != context:
         rule = f"has {context} positions where the configuration or the layout has {count}"
         raise InputError(source, "tensor pos_embed.W_pos", rule)
@@ -145,15 +148,14 @@ def _attention(
             rule = "is not known; give the run's configuration (--config FILE), or --attention"
             raise InputError(source, "the attention (attn_coeff)", rule)
         return chosen, Pattern(tuple(float(weight.middle) for weight in chosen)), count
+    where = (settings.find("attn_coeff") or (source,))[0]
     if coefficient > Fraction(1, 2):
-        found = settings.find("attn_coeff")
-        where = source if found is None else found[0]
         rule = f"is {float(coefficient)}, so attention is learned; {LEARNED}"
         raise InputError(where, "setting attn_coeff", rule)
     weights = (outward(1 - coefficient, Fraction(1)),) * count
     if chosen not in (None, weights):
         rule = f"is {float(coefficient)}, which contradicts --attention; leave that out"
-        raise InputError(source, "setting attn_coeff", rule)
+        raise InputError(where, "setting attn_coeff", rule)
     return weights, Pattern((float(1 - coefficient),) * count, float(coefficient)), count
 
 
@@ -176,7 +178,11 @@ def _layout(settings: Settings, p: int, positions: int) -> tuple[str, ...]:
     return ("a", f"b+{p}" if doubled else "b", f"={(1 + doubled) * p}")[:positions]
 
 
-def _require_layout(layout: tuple[str, ...], p: int, vocabulary: int, positions: int, source: str) -> None:
+def _require_vocabulary(layout: tuple[str, ...], p: int, vocabulary: int, source: str) -> None:
+    """Refuse a layout that does not use the whole vocabulary, which would be another network's.
+
+    **Raises** `InputError`.
+    """
     needed = max(parse_position(item, source).tokens(p).stop for item in layout)
     if needed != vocabulary:
         rule = (
@@ -184,8 +190,6 @@ def _require_layout(layout: tuple[str, ...], p: int, vocabulary: int, positions:
             " is this the configuration of this checkpoint (C, diff_vocab, eqn_sign)?"
         )
         raise InputError(source, "tensor embed.W_E", rule)
-    if positions not in (2, 3):
-        raise InputError(source, "tensor pos_embed.W_pos", f"has {positions} positions, not 2 or 3")
 
 
 def forward(arrays: ModuleType, tensors: Tensors, tokens: Any, pattern: Pattern) -> tuple[Any, Any]:

@@ -335,13 +335,16 @@ def add_family(
     shift = certificate.amplitude_exponent + circuit.pre_scale
     require(shift <= 2 * limits.PRE_BITS, Reason.CAPACITY, "an amplitude is far above every pre-activation")
     tables = waves(p, k, len(family.profile))
-    members = sorted(family.members, key=lambda member: member.phase)
+    exact = set(certificate.outliers)
+    members = sorted((m for m in family.members if m.neuron not in exact), key=lambda member: member.phase)
     residuals = [
         residual(circuit.pre_a[m.neuron], circuit.pre_b[m.neuron], family, m, tables, shift) for m in members
     ]
-    reach = max(r.reach() for r in residuals)
+    reach = max((r.reach() for r in residuals), default=1)
     require(reach < 1 << 62, Reason.CAPACITY, "a neuron of a family is far from its profile")
     arcs = profile_arcs(family, p, certificate.cells, reach)
+    if not members:
+        return arcs.integrals
     vectors = [own[m.neuron] for m in members]
     signals, spreads = [v.signal for v in vectors], [v.spread for v in vectors]
     counts = _counts([member.phase * size >> limits.PHASE_BITS for member in members], size)

@@ -60,8 +60,9 @@ class Certificate:
     - `cells`: L; the circle is cut into N = p·L cells.
     - `output_frequencies`: J, the output frequencies evaluated exactly.
     - `critical_offsets`: how many output offsets d are evaluated input by input for each δ.
-    - `families`, and three lists of neurons outside every family: `outliers` (evaluated exactly at each input), `on` and
-      `off` (taken as linear, or as zero, at every input, up to a bound).
+    - `families`, and two lists of neurons outside every family: `on` and `off`, taken as linear, or as zero, at every input,
+      up to a bound.
+    - `outliers`: neurons evaluated exactly at each input. Those that are in a family are nodes of its quadrature rule all the same.
     """
 
     model_sha256: str
@@ -131,10 +132,15 @@ def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
 
 
 def _require_cover(certificate: Certificate, source: str) -> None:
-    """Every neuron is used exactly once, and every frequency of a family is an output frequency with its boxes."""
+    """Every neuron has exactly one place, and every frequency of a family is an output frequency with its boxes."""
     require(len(certificate.families) > 0, Reason.EMPTY, f"{source}.families: no family")
     used = [member.neuron for family in certificate.families for member in family.members]
-    used += [*certificate.outliers, *certificate.on, *certificate.off]
+    grouped = set(used)
+    used += [*certificate.on, *certificate.off, *(i for i in certificate.outliers if i not in grouped)]
+    twice = [i for i in certificate.outliers if i in {*certificate.on, *certificate.off}]
+    require(not twice, Reason.NEURONS, f"{source}.outliers: {len(twice)} neurons are also on or off")
+    alone = len(set(certificate.outliers)) == len(certificate.outliers)
+    require(alone, Reason.NEURONS, f"{source}.outliers: a neuron is repeated")
     repeated = len(used) - len(set(used))
     require(repeated == 0, Reason.NEURONS, f"{source}: {repeated} neurons are used twice")
     missing = certificate.neurons - len(used)

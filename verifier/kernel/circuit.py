@@ -61,7 +61,8 @@ class Folded:
     """The exact circuit, entries divided by `denominator` (the attention weights' common one, for A, B, S1, S2).
 
     `pre_slack` (per neuron) and `skip_slack` bound the effect of attention intervals, as exact rationals;
-    they are empty and zero when the attention is constant.
+    they are empty and zero when the attention is constant. `value_size` (per position) and `stream_size` bound the values of
+    each head coordinate and the residual stream before the MLP, per coordinate; they are empty for a folded circuit.
     """
 
     a: ExactMatrix  # n × p
@@ -72,6 +73,8 @@ class Folded:
     denominator: int
     pre_slack: list[Fraction]
     skip_slack: Fraction
+    value_size: list[list[Fraction]]
+    stream_size: list[Fraction]
 
 
 def _matrix(tensor: Tensor, rows: int, columns: int) -> ExactMatrix:
@@ -102,7 +105,7 @@ def fold_circuit(model: ModelFile) -> Folded:
         _matrix(tensors[name], q, p).transposed() if name in tensors else _zeros(p, q) for name in ("S1", "S2")
     ]
     a, b = _matrix(tensors["A"], n, p), _matrix(tensors["B"], n, p)
-    return Folded(a, b, _matrix(tensors["W"], q, n).transposed(), skips[0], skips[1], 1, [], Fraction(0))
+    return Folded(a, b, _matrix(tensors["W"], q, n).transposed(), skips[0], skips[1], 1, [], Fraction(0), [], [])
 
 
 def _token_rows(embed: ExactMatrix, tensor: Tensor, place: Position, p: int) -> ExactMatrix:
@@ -121,8 +124,8 @@ def fold_transformer(model: ModelFile) -> Folded:
     place_embed = _matrix(tensors["pos_embed.W_pos"], positions, d)
     heads, width, _ = tensors["blocks.0.attn.W_O"].shape
     w_o = _matrix(tensors["blocks.0.attn.W_O"], heads * width, d)
-    ov = _side_by_side(tensors["blocks.0.attn.W_V"]) @ w_o
-    value_bias = _matrix(tensors["blocks.0.attn.b_V"], 1, heads * width) @ w_o
+    w_v = _side_by_side(tensors["blocks.0.attn.W_V"])
+    b_v = _matrix(tensors["blocks.0.attn.b_V"], 1, heads * width)
     w_in = _matrix(tensors["blocks.0.mlp.W_in"], d, n)
     w_u = _matrix(tensors["unembed.W_U"], d, q)
 
@@ -136,11 +139,14 @@ def fold_transformer(model: ModelFile) -> Folded:
     resid_b = _matrix(tensors["blocks.0.attn.b_O"], 1, d).times(denominator).repeated(p)
     pre_slack = [Fraction(0)] * n if any(radii) else []
     skip_slack = Fraction(0)
+    value_size = []
     for index, place in enumerate(model.positions):
         tokens = _token_rows(embed, tensors["embed.W_E"], place, p)
         count = 1 if place.token == "=" else p
         tokens = tokens + place_embed.row(index).repeated(count)
-        part = (tokens @ ov + value_bias.repeated(count)).times(int(middles[index] * denominator))
+        values = tokens @ w_v + b_v.repeated(count)
+        value_size.append(_column_maxima(values, count, heads * width, Fraction(1)))
+        part = (values @ w_o).times(int(middles[index] * denominator))
         if index == positions - 1:
             part = part + tokens.times(denominator)
         if place.token == "a":
@@ -155,6 +161,8 @@ def fold_transformer(model: ModelFile) -> Folded:
                 pre_slack = [x + y for x, y in zip(pre_slack, reach, strict=True)]
                 skip_slack += max(_column_maxima(moved @ w_u, count, q, radii[index]))
 
+    one = Fraction(1, denominator)
+    sizes = (_column_maxima(part, p, d, one) for part in (resid_a, resid_b))
     b_in = _matrix(tensors["blocks.0.mlp.b_in"], 1, n).times(denominator).repeated(p)
     after = _matrix(tensors["blocks.0.mlp.b_out"], 1, d).times(denominator).repeated(p)
     b_u = _matrix(tensors["unembed.b_U"], 1, q).times(denominator).repeated(p)
@@ -167,6 +175,8 @@ def fold_transformer(model: ModelFile) -> Folded:
         denominator=denominator,
         pre_slack=pre_slack,
         skip_slack=skip_slack,
+        value_size=value_size,
+        stream_size=[x + y for x, y in zip(*sizes, strict=True)],
     )
 
 

@@ -1,8 +1,8 @@
 """Theorem F: how far the executed network's logits are from the exact ones (docs/theory.md §6).
 
 A dot product of length m, in any order, with or without fused multiply-add, with underflow gradual or flushed, errs by at most
-γ_m·Σ|x||y| plus far less than one unit of 2^-60, γ_m = m·u/(1 − m·u). Magnitudes are per coordinate, the largest over all tokens,
-and errors go through |W|ᵀ layer by layer. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU, W_out, add,
+γ_m·Σ|x||y| plus far less than one unit of 2^-60, γ_m = m·u/(1 − m·u). Magnitudes are per coordinate, the largest over all tokens and
+exact where the folding has them; errors go through |W|ᵀ layer by layer, those of the MLP through |W_out·W_U|ᵀ at once. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU, W_out, add,
 W_U. All numbers are upper bounds, in units of 2^-60.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from operator import mul
 
-from verifier.kernel.circuit import Circuit, ceil_units
+from verifier.kernel.circuit import Circuit, Folded, ceil_units
 from verifier.kernel.cost import Cost
 from verifier.kernel.model_file import ModelFile, Tensor
 from verifier.kernel.reasons import Reason, require
@@ -93,24 +93,28 @@ class _Signal:
     error: Vector
 
 
-def _through(layer: _Layer, x: _Signal, arithmetic: Arithmetic, what: str) -> _Signal:
-    """One affine layer: the computed x·W + b for a computed x."""
+def _through(
+    layer: _Layer, x: _Signal, arithmetic: Arithmetic, what: str, size: Sequence[int] | None = None
+) -> _Signal:
+    """One affine layer: the computed x·W + b for a computed x; `size` bounds the exact result where that is known better."""
     reach = layer.reach(_plus(x.size, x.error))
     require(max(reach) < OVERFLOW, Reason.NOT_PROVED, f"{what}: an intermediate result may overflow")
-    size = _plus(layer.reach(x.size), layer.bias)
+    if size is None:
+        size = _plus(layer.reach(x.size), layer.bias)
     relative = arithmetic.product_error(len(x.size) + 2, what)
     rounding = _scaled(_plus(reach, layer.bias), relative)
-    return _Signal(size, [e + r + 1 for e, r in zip(layer.reach(x.error), rounding, strict=True)])
+    return _Signal(list(size), [e + r + 1 for e, r in zip(layer.reach(x.error), rounding, strict=True)])
 
 
-def _added(x: _Signal, y: _Signal, arithmetic: Arithmetic) -> _Signal:
-    size = _plus(x.size, y.size)
+def _added(x: _Signal, y: _Signal, arithmetic: Arithmetic, size: Sequence[int] | None = None) -> _Signal:
+    if size is None:
+        size = _plus(x.size, y.size)
     error = _plus(x.error, y.error)
     rounding = _scaled(_plus(size, error), arithmetic.sum_error())
-    return _Signal(size, [e + r + 1 for e, r in zip(error, rounding, strict=True)])
+    return _Signal(list(size), [e + r + 1 for e, r in zip(error, rounding, strict=True)])
 
 
-def logit_rounding(model: ModelFile, circuit: Circuit, semantics: str, cost: Cost) -> int:
+def logit_rounding(model: ModelFile, folded: Folded, circuit: Circuit, semantics: str, cost: Cost) -> int:
     """Theorem F: an upper bound of |computed − exact| over all logits of all inputs, in units of 2^-60.
 
     Attention weights count as computed to one rounding of the file's values.
@@ -124,7 +128,7 @@ def logit_rounding(model: ModelFile, circuit: Circuit, semantics: str, cost: Cos
         max(0, ceil_units((max(row_a) + max(row_b) + 2 + slack) * unit, UNIT_BITS))
         for row_a, row_b, slack in zip(circuit.pre_a, circuit.pre_b, circuit.pre_slack, strict=True)
     ]
-    result = _transformer(model, hidden, arithmetic) if model.positions else _circuit(model, hidden, arithmetic)
+    result = _transformer(model, folded, circuit, hidden, arithmetic) if model.positions else _circuit(model, hidden, arithmetic)
     cost.add("floating point", 6 * sum(len(tensor.integers) for tensor in model.tensors.values()))
     return result
 
@@ -149,7 +153,9 @@ def _circuit(model: ModelFile, hidden: Vector, arithmetic: Arithmetic) -> int:
     return max(_scaled(_plus(out.size, out.error), 4 * once)) + max(out.error) + 1
 
 
-def _transformer(model: ModelFile, hidden: Vector, arithmetic: Arithmetic) -> int:
+def _transformer(
+    model: ModelFile, folded: Folded, circuit: Circuit, hidden: Vector, arithmetic: Arithmetic
+) -> int:
     tensors = model.tensors
     units = {name: _units(tensor) for name, tensor in tensors.items()}
     d, n = tensors["blocks.0.mlp.W_in"].shape
@@ -168,7 +174,8 @@ def _transformer(model: ModelFile, hidden: Vector, arithmetic: Arithmetic) -> in
     last = mixed
     for index, place in enumerate(model.positions):
         last = _embedding(model, index, d, arithmetic)
-        value = _through(w_v, last, arithmetic, "W_V")
+        size = [ceil_units(x, UNIT_BITS) for x in folded.value_size[index]]
+        value = _through(w_v, last, arithmetic, "W_V", size)
         weight = max(abs(place.attention_low), abs(place.attention_high))
         mixed = _Signal(
             _plus(mixed.size, _scaled(value.size, weight)),
@@ -178,10 +185,29 @@ def _transformer(model: ModelFile, hidden: Vector, arithmetic: Arithmetic) -> in
     relative = arithmetic.product_error(len(model.positions) + 1, "attention")
     rounding = _scaled(_plus(mixed.size, mixed.error), relative)
     mixed = _Signal(mixed.size, [e + r + 1 for e, r in zip(mixed.error, rounding, strict=True)])
-    before = _added(last, _through(w_o, mixed, arithmetic, "W_O"), arithmetic)
+    attended = _through(w_o, mixed, arithmetic, "W_O")
+    before = _added(last, attended, arithmetic, _stream(folded, model, last, attended))
     pre = _through(w_in, before, arithmetic, "W_in")
-    after = _added(before, _through(w_out, _Signal(hidden, pre.error), arithmetic, "W_out"), arithmetic)
-    return max(_through(w_u, after, arithmetic, "W_U").error)
+    # The error of the hidden layer reaches the logits through W_out·W_U, the rest through W_U.
+    written = _through(w_out, _Signal(hidden, [0] * n), arithmetic, "W_out")
+    moved = _layer(units["blocks.0.mlp.W_out"], d, [0] * d).reach(pre.error)
+    slope = arithmetic.product_error(n + 2, "W_out")
+    after = _added(before, _Signal(written.size, _plus(written.error, _scaled(moved, slope))), arithmetic)
+    direct = max(_through(w_u, after, arithmetic, "W_U").error)
+    once = (1 + arithmetic.product_error(d + 2, "W_U")) * (1 + arithmetic.sum_error()) - 1
+    carried = max(
+        ceil_units(Fraction(sum(map(mul, (abs(row[c]) + 1 for row in circuit.out), pre.error))), -circuit.out_scale)
+        for c in range(q)
+    )
+    around = max(w_u.reach(moved))
+    return direct + carried + max(_scaled([around], once)) + 2
+
+
+def _stream(folded: Folded, model: ModelFile, last: _Signal, attended: _Signal) -> Vector:
+    """Bounds of the exact residual stream: the folding's, unless attention intervals could exceed it."""
+    if any(place.attention_low != place.attention_high for place in model.positions):
+        return _plus(last.size, attended.size)
+    return [ceil_units(x, UNIT_BITS) for x in folded.stream_size]
 
 
 def _embedding(model: ModelFile, index: int, d: int, arithmetic: Arithmetic) -> _Signal:

@@ -21,7 +21,7 @@ from verifier.proof.reasons import MalformedError, Reason
 from verifier.proof.shape import Constant, Items, Record, Text, check
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
-MAX_BUNDLE_BYTES = 1 << 21
+MAX_BUNDLE_BYTES = 1 << 20
 MAX_SIGNATURE = 256  # characters of base64; a DER signature over P-256 needs 96
 
 KEYID = Text("SHA256:[A-Za-z0-9+/]{43}", 50, "an SSH fingerprint, SHA256: and 43 characters of base64")
@@ -106,10 +106,10 @@ def encode_bundle(bundle: Bundle) -> bytes:
             "signatures": [{"keyid": bundle.keyid, "sig": _base64(bundle.signature)}],
         },
     }
-    check(BUNDLE, value, "bundle")
     data = canonical.encode(value)
     if len(data) > MAX_BUNDLE_BYTES:
         raise MalformedError(Reason.SIZE, f"the bundle has more than {MAX_BUNDLE_BYTES} bytes")
+    check(BUNDLE, value, "bundle")
     return data
 
 

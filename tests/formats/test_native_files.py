@@ -1,0 +1,275 @@
+"""Native files: strict reading, the same bytes back, and folding against the kernel's own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from tests.formats.format_samples import exactly, random_model
+from verifier.errors import InputError
+from verifier.exact import exact
+from verifier.formats import import_file
+from verifier.kernel import circuit as kernel_circuit
+from verifier.kernel.model_file import read_model as kernel_read
+from verifier.model import (
+    TENSORS,
+    AttentionWeight,
+    FoldedCircuit,
+    Model,
+    decode,
+    encode,
+    fold,
+    parse_attention,
+    read_model,
+    read_native,
+    write_model,
+)
+from verifier.tensor_file import decode_tensors, encode_tensors
+
+MODELS = [
+    random_model(5),
+    random_model(7, "a b =7", "1/3"),
+    random_model(5, "a b+5 =10", "1", vocabulary=11, outputs=11),
+    random_model(5, "b a", "-2/7"),
+]
+INTERVAL = AttentionWeight(Fraction(9, 10), Fraction(1))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: " ".join(model.layout))
+def test_reading_gives_back_what_was_written(model: Model, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    digest = write_model(model, path)
+    read = read_model(path)
+    assert encode(read) == path.read_bytes()
+    assert read.attention == model.attention
+    assert read.provenance == model.provenance
+    assert import_file(path).source_sha256 == digest
+    with safe_open(path, "np") as file:
+        assert set(file.keys()) == set(TENSORS)
+        assert file.metadata()["layout"] == " ".join(model.layout)
+    circuit = fold(model)
+    write_model(circuit, path)
+    again = read_native(path)
+    assert isinstance(again, FoldedCircuit)
+    assert encode(again) == encode(circuit)
+    assert safetensors.numpy.load_file(path).keys() == {"A", "B", "W", "S1", "S2"}
+    with pytest.raises(InputError, match="is a folded circuit, and this needs a transformer"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: " ".join(model.layout))
+def test_folding_agrees_exactly_with_the_kernel(model: Model) -> None:
+    """Both fold exactly; they may put constants on different sides, so A + B and S1 + S2 are compared."""
+    ours, theirs = fold(model), kernel_circuit.fold(kernel_read(encode(model)))
+    assert ours.S1 is not None
+    assert ours.S2 is not None
+
+    def rational(matrix: Any, rows: int, denominator: int) -> list[list[Fraction]]:
+        unit = Fraction(2) ** matrix.exponent / denominator
+        values = [x * unit for x in matrix.integers()]
+        width = len(values) // rows
+        return [values[row * width : (row + 1) * width] for row in range(rows)]
+
+    def close(x: float, y: Fraction) -> bool:
+        return abs(Fraction(x) - y) <= abs(y) * Fraction(1, 1 << 50) + Fraction(1, 1 << 46)
+
+    p, n, q = model.p, model.neurons, model.outputs
+    A, B = (rational(x, n, theirs.denominator) for x in (theirs.a, theirs.b))
+    S1, S2 = (rational(x, p, theirs.denominator) for x in (theirs.s1, theirs.s2))
+    W = rational(theirs.w, n, 1)
+    for a in range(p):
+        for b in range(p):
+            assert all(close(ours.A[i, a] + ours.B[i, b], A[i][a] + B[i][b]) for i in range(n))
+            assert all(close(ours.S1[c, a] + ours.S2[c, b], S1[a][c] + S2[b][c]) for c in range(q))
+    assert all(float(W[i][c]) == ours.W[c, i] for i in range(n) for c in range(q))
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=12))
+def test_exact_matrices_are_exact(values: list[float]) -> None:
+    row = np.array([values], dtype=np.float32)
+    matrix = exact(row)
+    unit = Fraction(2) ** matrix.exponent
+    assert [int(x) * unit for x in matrix.integers.entries()] == [Fraction(float(x)) for x in row[0]]
+    assert np.array_equal(matrix.rounded(), row.astype(np.float64))
+    total = sum((Fraction(float(x)) for x in row[0]), Fraction(0))
+    column = exact(np.ones((len(values), 1), np.float32))
+    assert (matrix @ column).rounded()[0, 0] == float(total)
+    assert (matrix @ column).rounded(3)[0, 0] == float(total / 3)
+    assert (matrix + matrix.times(2)).rounded()[0, 0] == float(3 * Fraction(float(row[0, 0])))
+
+
+def test_attention_weights_are_written_and_read() -> None:
+    for text in ("1/2", "1", "0", "9/10:1", "-1/3:1/1048576"):
+        assert str(parse_attention(text, "test")) == text
+    assert parse_attention("2/4", "test") == exactly("1/2", 1)[0]
+    assert INTERVAL.middle == Fraction(19, 20)
+    for text in ("", "0.5", "1/0", "1//2", "1/2:1/3", "1:2:3", "1/1048577", "1e3", " 1/2", "12345678"):
+        with pytest.raises(InputError, match=r"^test: attention "):
+            parse_attention(text, "test")
+
+
+def test_an_interval_is_kept_and_folded_in_its_middle() -> None:
+    model = replace(random_model(5), attention=(INTERVAL, INTERVAL))
+    read = decode(encode(model), "m")
+    assert isinstance(read, Model)
+    assert read.attention == (INTERVAL, INTERVAL)
+    middle = replace(model, attention=exactly("19/20", 2))
+    assert encode(replace(fold(model), provenance={})) == encode(replace(fold(middle), provenance={}))
+    positions = kernel_read(encode(model)).positions
+    assert [(x.attention_low, x.attention_high) for x in positions] == [(Fraction(9, 10), Fraction(1))] * 2
+
+
+# Damage.
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def edited(edit: Edit, model: Model | FoldedCircuit = MODELS[0], body: bytes | None = None) -> bytes:
+    """A native file with its header changed."""
+    data = encode(model)
+    length = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + length])
+    edit(header)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + (data[8 + length :] if body is None else body)
+
+
+def meta(**changes: str | None) -> Edit:
+    def edit(header: dict[str, Any]) -> None:
+        for name, value in changes.items():
+            if value is None:
+                del header["__metadata__"][name]
+            else:
+                header["__metadata__"][name] = value
+
+    return edit
+
+
+def entry(name: str, **changes: object) -> Edit:
+    return lambda header: header[name].update(changes)
+
+
+HEADER_REFUSALS: dict[str, tuple[Edit, str]] = {
+    "format": (meta(format="verifier-model/2"), "metadata format must be"),
+    "no metadata": (lambda header: header.pop("__metadata__"), "metadata format must be"),
+    "metadata type": (lambda header: header.update(__metadata__=[1]), "__metadata__ must be an object"),
+    "metadata value": (lambda header: header["__metadata__"].update(p=5), "__metadata__ must be an object"),
+    "missing": (meta(task=None), "metadata task is missing"),
+    "unknown": (meta(note="x"), "metadata note is not part of the format"),
+    "task": (meta(task="(a - b) mod p"), "metadata task must be"),
+    "p text": (meta(p="05"), "metadata p must be a plain decimal number"),
+    "p value": (meta(p="2"), "p must be in 3..4096, not 2"),
+    "p and outputs": (meta(p="6", layout="a b"), "embed.W_E has 5 tokens where the layout needs 6"),
+    "provenance": (meta(provenance="[]"), "metadata provenance must be a JSON object"),
+    "provenance text": (meta(provenance="{"), "metadata provenance must be a JSON object"),
+    "layout": (meta(layout="a  b"), "layout has ''"),
+    "positions": (meta(layout="a b =0"), "attention must have one weight for each of the 3 positions, not 2"),
+    "attention": (meta(attention="1/2"), "attention must have one weight"),
+    "token": (meta(layout="a b+1"), "embed.W_E has 5 tokens where the layout needs 6"),
+    "dtype": (entry("embed.W_E", dtype="F33"), "tensor embed.W_E has the dtype 'F33'"),
+    "half": (entry("embed.W_E", dtype="F16", shape=[10, 8]), "tensor embed.W_E must be F32, not F16"),
+    "shape": (entry("embed.W_E", shape=[4, 10]), "must have the shape"),
+    "rank": (entry("embed.W_E", shape=[40]), "tensor embed.W_E must have 2 dimensions, not 1"),
+    "size": (entry("embed.W_E", shape=[5, 9]), "has data_offsets that overlap, leave a hole or contradict"),
+    "negative": (entry("embed.W_E", shape=[-5, -8]), "has no well-formed dtype, shape and data_offsets"),
+    "offsets": (entry("embed.W_E", data_offsets=[0]), "has no well-formed dtype, shape and data_offsets"),
+    "more fields": (entry("embed.W_E", extra=1), "has no well-formed dtype, shape and data_offsets"),
+    "not an entry": (lambda header: header.update(x=3), "tensor x has no well-formed dtype"),
+    "hole": (lambda header: header.pop("unembed.b_U"), "bytes of data where its tensors need"),
+    "renamed": (lambda h: h.update(x=h.pop("unembed.b_U")), "tensor unembed.b_U is missing"),
+    "added": (
+        lambda h: h.update(x={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}),
+        "tensor x is not part of the format",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HEADER_REFUSALS)
+def test_a_damaged_header_is_refused(case: str) -> None:
+    edit, rule = HEADER_REFUSALS[case]
+    with pytest.raises(InputError) as caught:
+        decode(edited(edit), "m.safetensors")
+    assert rule in str(caught.value)
+
+
+def test_a_header_that_is_not_strict_json_is_refused() -> None:
+    def file(text: bytes) -> bytes:
+        return struct.pack("<Q", len(text)) + text
+
+    for text in (b'{"a": 1, "a": 1}', b"[]", b"{ ", b'{"\xff": 1}', b"[" * 100_000):
+        with pytest.raises(InputError, match=r"^m: header must be (a )?JSON"):
+            decode_tensors(file(text), "m")
+    for data in (b"", b"1234567", struct.pack("<Q", 1 << 40) + b"{}", file(b"{}")[:9] + b""):
+        with pytest.raises(InputError, match=r"^m: header "):
+            decode_tensors(data, "m")
+
+
+def test_every_truncation_and_extension_is_refused() -> None:
+    data = encode(MODELS[0])
+    for length in (*range(0, 64, 7), *range(64, len(data), 101), len(data) - 1):
+        with pytest.raises(InputError):
+            decode(data[:length], "m")
+    with pytest.raises(InputError, match=r"layout must have 1 to 64 positions, not 65"):
+        decode(edited(meta(layout=" ".join(["a"] * 65))), "m")
+    with pytest.raises(InputError, match="bytes of data where its tensors need"):
+        decode(data + b"\0", "m")
+
+
+def test_random_damage_is_refused_or_harmless() -> None:
+    rng = random.Random(5)
+    for model in (MODELS[0], fold(MODELS[0])):
+        data = encode(model)
+        for _ in range(300):
+            damaged = bytearray(data)
+            damaged[rng.randrange(min(len(data), 2500))] = rng.randrange(256)
+            with contextlib.suppress(InputError):
+                encode(decode(bytes(damaged), "m"))
+
+
+def test_values_and_sizes_are_checked() -> None:
+    model = MODELS[0]
+    for value in (np.inf, np.nan):
+        tensor = model.tensors["blocks.0.mlp.W_in"].copy()
+        tensor[0, 0] = value
+        with pytest.raises(InputError, match=r"tensor blocks\.0\.mlp\.W_in has a value that is infinite"):
+            decode(encode(replace(model, tensors={**model.tensors, "blocks.0.mlp.W_in": tensor})), "m")
+    wide = {name: np.zeros((1, 5), np.float32) for name in ("A", "B")}
+    W, none = np.zeros((5, 1), np.float32), np.zeros((0, 5))
+    for tables, rule in (
+        ({**wide, "W": W, "S3": np.zeros((5, 5), np.float32)}, "tensor S3 is not part"),
+        ({"A": wide["A"], "W": W}, "tensor B is missing"),
+        ({**wide, "W": np.zeros((1 << 15, 1), np.float32)}, "number of outputs must be in 1..16384"),
+        ({**wide, "W": np.zeros(5, np.float32)}, "tensor W must have two dimensions, not 1"),
+        ({"A": none, "B": none, "W": none.T}, "number of neurons must be in"),
+    ):
+        metadata = {"format": "verifier-circuit/1", "task": "(a + b) mod p", "p": "5", "provenance": "{}"}
+        with pytest.raises(InputError) as caught:
+            decode(encode_tensors(metadata, tables), "m")
+        assert rule in str(caught.value)
+
+
+def test_options_that_contradict_a_native_file_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    write_model(MODELS[0], path)
+    assert import_file(path, p=5).model.p == 5
+    for options, rule in (
+        ({"attention": "1"}, "--attention does not apply"),
+        ({"layout": "a b"}, "--layout does not apply"),
+        ({"p": 7}, "--p is 7, and the file says p = 5"),
+    ):
+        with pytest.raises(InputError, match=rule):
+            import_file(path, **options)
