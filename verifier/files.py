@@ -27,8 +27,8 @@ def read_limited(path: Path, limit: int, *, follow: bool = True, private: bool =
             raise FileError("is a symbolic link")
         flags |= os.O_NOFOLLOW
     handle = os.open(path, flags)
-    with os.fdopen(handle, "rb") as file:
-        facts = os.fstat(file.fileno())
+    try:
+        facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise FileError("is not a regular file")
         if private and facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
@@ -36,8 +36,11 @@ def read_limited(path: Path, limit: int, *, follow: bool = True, private: bool =
             raise FileError(f"is open to others than its owner (mode {mode:04o}); run: chmod 600")
         if facts.st_size > limit:
             raise FileError(f"is larger than {limit} bytes")
-        data = file.read(limit + 1)
-    if len(data) > limit:
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read(limit + 1)
+    finally:
+        os.close(handle)
+    if len(data) > limit:  # it grew meanwhile
         raise FileError(f"is larger than {limit} bytes")
     return data
 

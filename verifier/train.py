@@ -159,9 +159,7 @@ def train(
     epoch = _resume(partial, recipe, parameters, optimizer, schedule)
     progress = Progress(epoch, math.nan, math.nan, math.nan)
     while epoch < recipe.epochs:
-        losses = torch.nn.functional.cross_entropy(
-            all_logits(parameters, recipe).double(), labels, reduction="none"
-        )
+        losses = torch.nn.functional.cross_entropy(all_logits(parameters, recipe).double(), labels, reduction="none")
         loss = losses @ row_weights  # a mask instead of a gather: its backward pass is much cheaper
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -21,6 +21,7 @@ import torch
 import verifier
 from tests.formats.format_samples import (
     CHECKPOINT,
+    CONFIG,
     Lens,
     as_torch,
     exactly,
@@ -81,9 +82,7 @@ LENS_CASES: dict[str, tuple[dict[str, int], dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize("case", LENS_CASES)
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
-def test_a_transformerlens_file_is_the_network_that_torch_runs(
-    case: str, suffix: str, tmp_path: Path
-) -> None:
+def test_a_transformerlens_file_is_the_network_that_torch_runs(case: str, suffix: str, tmp_path: Path) -> None:
     sizes, options, layout, attention = LENS_CASES[case]
     state = random_state(**sizes)
     path = tmp_path / f"lens{suffix}"
@@ -146,9 +145,7 @@ def test_a_misread_network_is_refused(module: ModuleType, monkeypatch: pytest.Mo
         return logits * 1.001, attention
 
     state, config = (
-        (random_state(), None)
-        if module is transformerlens
-        else zhong.to_state_dict(random_model(attention="1"))
+        (random_state(), None) if module is transformerlens else zhong.to_state_dict(random_model(attention="1"))
     )
     import_model(state, config=config)
     monkeypatch.setattr(module, "forward", wrong)
@@ -170,9 +167,7 @@ def test_a_module_its_state_dict_and_its_file_give_the_same(tmp_path: Path) -> N
         from_module.encode()
     )
     assert import_model(module, file=path).encode() == from_file.encode()
-    assert {r.circuit_sha256 for r in (from_file, from_dict, from_module)} == {
-        circuit_digest(from_file.model)
-    }
+    assert {r.circuit_sha256 for r in (from_file, from_dict, from_module)} == {circuit_digest(from_file.model)}
     assert len({encode(replace(r.model, provenance={})) for r in (from_file, from_dict, from_module)}) == 1
     assert verifier.import_model is import_model
 
@@ -191,9 +186,7 @@ def test_the_configuration_of_a_live_module_counts() -> None:
     module.cfg = Settings()  # type: ignore[assignment]
     assert import_model(module).encode() == plain
     module.cfg = Settings(normalization_type="LNPre")  # type: ignore[assignment]
-    with pytest.raises(
-        InputError, match=r"Lens\.cfg: setting normalization_type is 'LNPre'; layer norm is not"
-    ):
+    with pytest.raises(InputError, match=r"Lens\.cfg: setting normalization_type is 'LNPre'; layer norm is not"):
         import_model(module)
 
 
@@ -248,9 +241,7 @@ def test_a_run_with_a_pickled_transformerlens_configuration_is_read_without_runn
     HookedTransformerConfig.__qualname__ = "HookedTransformerConfig"
     library.HookedTransformerConfig = HookedTransformerConfig  # type: ignore[attr-defined]
     paths = {
-        act_fn: save(
-            {"model": random_state(), "model_config": HookedTransformerConfig(act_fn)}, tmp_path / act_fn
-        )
+        act_fn: save({"model": random_state(), "model_config": HookedTransformerConfig(act_fn)}, tmp_path / act_fn)
         for act_fn in ("relu", "gelu")
     }
     monkeypatch.undo()
@@ -267,6 +258,12 @@ def test_a_partly_constant_attention_becomes_an_interval() -> None:
     assert imported.model.attention == (weight, weight)
     assert imported.check is not None
     assert imported.check.relative < 1e-5
+
+
+def test_a_pattern_outside_the_intervals_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformerlens, "softmax", lambda arrays, scores: 0 * scores - 1)
+    with pytest.raises(InputError, match="the attention leaves the intervals of the imported model"):
+        import_model(random_state(), config={"attention_rate": 0.9})
 
 
 # Zhong et al.
@@ -413,7 +410,8 @@ def test_the_published_checkpoint_survives_every_format(tmp_path: Path) -> None:
     assert isinstance(imported.model, Model)
     lens = import_model(transformerlens.to_state_dict(imported.model), attention="1")
     state, config = zhong.to_state_dict(imported.model)
-    again = import_model(state, config=config)
+    assert config["attn_coeff"] == 0
+    again = import_model(state, config=str(CONFIG))
     tables = import_model(folded.to_tables(fold(imported.model)))
     digests = {x.circuit_sha256 for x in (imported, lens, again, tables)}
     assert len(digests) == 1
@@ -428,9 +426,7 @@ def test_digests_see_the_circuit_and_not_its_description() -> None:
     for name, tensor in model.tensors.items():
         changed = tensor.copy()
         changed.flat[0] += 1
-        assert circuit_digest(replace(model, tensors={**model.tensors, name: changed})) != circuit_digest(
-            model
-        )
+        assert circuit_digest(replace(model, tensors={**model.tensors, name: changed})) != circuit_digest(model)
     wide = (AttentionWeight(Fraction(1, 4), Fraction(3, 4)),) * 2
     assert circuit_digest(replace(model, attention=wide)) != circuit_digest(model)
 
@@ -458,16 +454,12 @@ try:
 except InputError as error:
     print(error)
 """
-    run = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    run = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True)
     assert "needs torch: install the extra 'torch', or convert it to safetensors" in run.stdout
 
 
 def test_importing_the_package_stays_light() -> None:
-    script = (
-        "import sys, verifier; sys.exit(any(name in sys.modules for name in ('numpy', 'torch', 'flint')))"
-    )
+    script = "import sys, verifier; sys.exit(any(name in sys.modules for name in ('numpy', 'torch', 'flint')))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
@@ -484,8 +476,8 @@ def test_a_spare_position_is_noticed_where_the_weights_show_it() -> None:
     state = lens_state(memory(5))
     state["embed.W_E"] = torch.cat([state["embed.W_E"], torch.zeros(1, 17)])
     state["pos_embed.W_pos"] = torch.cat([state["pos_embed.W_pos"], torch.zeros(1, 17)])
-    with pytest.raises(
-        InputError, match=r"the last position does not hold '=', it seems: .* --layout 'a b' reads"
-    ):
+    for name in transformerlens.QUERY_KEY:
+        del state[name]
+    with pytest.raises(InputError, match=r"the last position does not hold '=', it seems: .* --layout 'a b' reads"):
         import_model(state)
     assert import_model(state, layout="a b").circuit_sha256 == circuit_digest(memory(5))

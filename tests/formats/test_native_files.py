@@ -23,7 +23,9 @@ from tests.formats.format_samples import exactly, random_model
 from verifier.errors import InputError
 from verifier.exact import exact
 from verifier.formats import import_file
+from verifier.formats._check import input_tokens, transformer_logits
 from verifier.kernel import circuit as kernel_circuit
+from verifier.kernel.cost import Cost
 from verifier.kernel.model_file import read_model as kernel_read
 from verifier.model import (
     TENSORS,
@@ -131,6 +133,35 @@ def test_an_interval_is_kept_and_folded_in_its_middle() -> None:
     assert encode(replace(fold(model), provenance={})) == encode(replace(fold(middle), provenance={}))
     positions = kernel_read(encode(model)).positions
     assert [(x.attention_low, x.attention_high) for x in positions] == [(Fraction(9, 10), Fraction(1))] * 2
+
+
+def test_the_kernel_covers_every_pattern_of_an_interval() -> None:
+    """Logits with sampled patterns, every head and input with its own and ends favoured, lie within Lemma K."""
+    model = replace(random_model(5), attention=(INTERVAL, AttentionWeight(Fraction(1, 2), Fraction(3, 4))))
+    heads = {name: model.tensors[name].copy() for name in ("blocks.0.attn.W_V", "blocks.0.attn.W_O")}
+    opposite = {name: tensor.copy() for name, tensor in heads.items()}
+    opposite["blocks.0.attn.W_V"][1] = heads["blocks.0.attn.W_V"][0]
+    opposite["blocks.0.attn.W_O"][1] = -heads["blocks.0.attn.W_O"][0]  # equal patterns would cancel
+    for tensors in (heads, opposite):
+        variant = replace(model, tensors={**model.tensors, **tensors})
+        circuit = kernel_circuit.quantise(kernel_circuit.fold(kernel_read(encode(variant))), 5, Cost())
+        unit = 2.0 ** -(circuit.pre_scale + circuit.out_scale)
+        run = transformer_logits(variant)
+        low, high = (np.array([float(getattr(w, end)) for w in model.attention]) for end in ("low", "high"))
+        rng = np.random.default_rng(3)
+        reached = 0.0
+        for _ in range(200):
+            shares = np.clip(rng.uniform(-0.5, 1.5, size=(5, 2, 2)), 0, 1)
+            a = int(rng.integers(5))
+            theirs = run(input_tokens(variant.positions, 5, a), low + (high - low) * shares)
+            for b in range(5):
+                hidden = [max(0, x[a] + y[b]) for x, y in zip(circuit.pre_a, circuit.pre_b, strict=True)]
+                for c in range(5):
+                    units = sum(h * row[c] for h, row in zip(hidden, circuit.out, strict=True))
+                    units += circuit.skip_a[a][c] + circuit.skip_b[b][c]
+                    reached = max(reached, abs(theirs[b, c] - units * unit))
+        assert reached <= circuit.logit_error * unit
+        assert reached > 0.02 * circuit.logit_error * unit  # the bound is not vacuous either
 
 
 # Damage.

@@ -1,13 +1,13 @@
 """The corpus `tests/corpus/proof`, and the program that writes it: `python -m tests.proof.proof_corpus`.
 
     common/          a good proof: policy.toml, model, claim.json, certificate.json, proof.sigstore.json
-    accept/<case>/   files that replace common ones, and expected.json: the inputs certified and the keys counted
-    reject/<case>/   the same, and expected.json: the step and the reason (a name of `Reason`) of the rejection
+    accept/<case>/   files that replace common ones, and expected.json: certified inputs, keys that count
+    reject/<case>/   the same, and expected.json: step and reason (a name of `Reason`) of the rejection
     survive/<case>/  the same; some rejection, and nothing else, must come of it
 
-A case is named by its step and its defect. Everything is made from fixed keys and deterministic signatures, and
-a test compares the files with what this program makes. What is too large to keep (an integer of a million digits,
-nesting of 100,000) is made in the tests.
+A case is named by its step and its defect. Everything is made from fixed keys and deterministic signatures,
+and a test compares the files with what this program makes. What is too large to keep (an integer of a
+million digits, nesting of 100,000) is made in the tests.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from typing import Any
 from tests.proof.proof_support import (
     MODEL,
     MODEL_NAME,
-    PREDICATE_TYPE,
     RELEASE,
     RULES,
     SECOND,
@@ -35,8 +34,8 @@ from tests.proof.proof_support import (
     policy_text,
     sign,
 )
-
 from verifier.proof import canonical
+from verifier.proof.documents import PREDICATE_TYPE
 from verifier.proof.envelope import Bundle, encode_bundle, pre_authentication_encoding, seal
 from verifier.proof.keys import SigningKey
 from verifier.proof.statement import PAYLOAD_TYPE
@@ -259,22 +258,38 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     yield "4-not-json", 4, "SYNTAX", payload(b"hello")
     yield "4-not-an-object", 4, "FIELD", payload(b"[]")
     yield "4-white-space", 4, "NOT_CANONICAL", payload(good + b" ")
-    yield "4-duplicate", 4, "DUPLICATE", payload(good.replace(b'"predicate":', b'"predicate":{},"predicate":'))
-    yield "4-float", 4, "NUMBER", payload(good.replace(b'"p":59', b'"p":59.0', 1))
-    yield "4-statement-of-version-0.1", 4, "STATEMENT_TYPE", signed(
-        set_at("_type", "https://in-toto.io/Statement/v0.1")
+    yield (
+        "4-duplicate",
+        4,
+        "DUPLICATE",
+        payload(good.replace(b'"predicate":', b'"predicate":{},"predicate":')),
     )
-    yield "4-provenance", 4, "PREDICATE_TYPE", signed(
-        set_at("predicateType", "https://slsa.dev/provenance/v1")
+    yield "4-float", 4, "NUMBER", payload(good.replace(b'"p":59', b'"p":59.0', 1))
+    yield (
+        "4-statement-of-version-0.1",
+        4,
+        "STATEMENT_TYPE",
+        signed(set_at("_type", "https://in-toto.io/Statement/v0.1")),
+    )
+    yield (
+        "4-provenance",
+        4,
+        "PREDICATE_TYPE",
+        signed(set_at("predicateType", "https://slsa.dev/provenance/v1")),
     )
     newer = PREDICATE_TYPE.replace("/v1", "/v2")
     yield "4-newer-predicate", 4, "PREDICATE_TYPE", signed(set_at("predicateType", newer))
     allowed = policy_text().replace(f'["{PREDICATE_TYPE}"]', f'["{newer}"]').encode()
     yield "4-not-allowed-by-policy", 4, "PREDICATE_TYPE", {"policy.toml": allowed}
-    yield "4-allowed-but-unknown", 4, "PREDICATE_TYPE", {
-        "policy.toml": allowed,
-        **signed(set_at("predicateType", newer)),
-    }
+    yield (
+        "4-allowed-but-unknown",
+        4,
+        "PREDICATE_TYPE",
+        {
+            "policy.toml": allowed,
+            **signed(set_at("predicateType", newer)),
+        },
+    )
     yield "4-unknown-field", 4, "FIELD", signed(set_at("predicate.extra", 1))
     yield "4-unknown-field-in-conclusion", 4, "FIELD", signed(set_at("predicate.conclusion.extra", 1))
     yield "4-missing-field", 4, "FIELD", signed(delete_at("predicate.certificateDigest"))
@@ -297,11 +312,17 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("long", "a" * 200 + ".safetensors"),
     ):
         yield f"4-name-{name}", 4, "FIELD", signed(set_at("subject.0.name", text))
-    yield "4-mantissa-of-1000-digits", 4, "FIELD", signed(
-        set_at("predicate.conclusion.accuracy.min_margin.mantissa", "9" * 1000)
+    yield (
+        "4-mantissa-of-1000-digits",
+        4,
+        "FIELD",
+        signed(set_at("predicate.conclusion.accuracy.min_margin.mantissa", "9" * 1000)),
     )
-    yield "4-exponent-of-a-million", 4, "FIELD", signed(
-        set_at("predicate.conclusion.accuracy.min_margin.exponent", 10**6)
+    yield (
+        "4-exponent-of-a-million",
+        4,
+        "FIELD",
+        signed(set_at("predicate.conclusion.accuracy.min_margin.exponent", 10**6)),
     )
 
     yield "5-renamed-model", 5, "MODEL_NAME", {"model_name": b"p59-seed1.safetensors"}
@@ -309,36 +330,59 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     yield "5-another-claim", 5, "CLAIM_DIGEST", {"claim.json": make_claim(certified_inputs=1)}
     yield "5-reformatted-claim", 5, "CLAIM_DIGEST", {"claim.json": make_claim() + b"\n"}
     yield "5-another-certificate", 5, "CERTIFICATE_DIGEST", {"certificate.json": make_certificate(margin=9)}
-    yield "5-claim-rewritten-in-proof", 5, "CLAIM_TEXT", signed(
-        set_at("predicate.claim.certified_inputs", 3000)
+    yield (
+        "5-claim-rewritten-in-proof",
+        5,
+        "CLAIM_TEXT",
+        signed(set_at("predicate.claim.certified_inputs", 3000)),
     )
     elsewhere = make_claim(b"another model")
-    yield "5-claim-about-another-model", 5, "CLAIM_TEXT", {
-        "claim.json": elsewhere,
-        **signed(lambda s: _reclaim(s, elsewhere)),
-    }
+    yield (
+        "5-claim-about-another-model",
+        5,
+        "CLAIM_TEXT",
+        {
+            "claim.json": elsewhere,
+            **signed(lambda s: _reclaim(s, elsewhere)),
+        },
+    )
 
     part = "predicate.conclusion"
-    yield "6-fewer-inputs-than-claimed", 6, "CONCLUSION", signed(
-        set_at(f"{part}.accuracy.certified_inputs", 3480)
+    yield (
+        "6-fewer-inputs-than-claimed",
+        6,
+        "CONCLUSION",
+        signed(set_at(f"{part}.accuracy.certified_inputs", 3480)),
     )
-    yield "6-other-semantics-than-claimed", 6, "CONCLUSION", signed(
-        set_at(f"{part}.accuracy.semantics", "real")
+    yield (
+        "6-other-semantics-than-claimed",
+        6,
+        "CONCLUSION",
+        signed(set_at(f"{part}.accuracy.semantics", "real")),
     )
-    yield "6-conclusion-on-another-model", 6, "CONCLUSION", signed(
-        set_at(f"{part}.model.sha256", "0" * 64)
-    )
-    yield "6-conclusion-from-another-certificate", 6, "CONCLUSION", signed(
-        set_at(f"{part}.certificate.sha256", "0" * 64)
+    yield "6-conclusion-on-another-model", 6, "CONCLUSION", signed(set_at(f"{part}.model.sha256", "0" * 64))
+    yield (
+        "6-conclusion-from-another-certificate",
+        6,
+        "CONCLUSION",
+        signed(set_at(f"{part}.certificate.sha256", "0" * 64)),
     )
     yield "6-more-than-all-inputs", 6, "FIELD", signed(set_at(f"{part}.accuracy.certified_inputs", 3482))
     same = [{"frequency": 3}, {"frequency": 3}]
-    yield "6-frequency-twice", 6, "FIELD", signed(
-        lambda s: [q.update(same[0]) for q in s["predicate"]["conclusion"]["quadrature"]]
+    yield (
+        "6-frequency-twice",
+        6,
+        "FIELD",
+        signed(lambda s: [q.update(same[0]) for q in s["predicate"]["conclusion"]["quadrature"]]),
     )
     yield "6-no-rule", 6, "NO_RULE", policy(RULES.replace("p59-*", "p113-*"))
     yield "6-excepted", 6, "NO_RULE", policy(RULES + 'except = ["*-seed0"]\n')
-    yield "6-rule-without-accuracy", 6, "NO_RULE", policy('[[rules]]\nmodels = ["*"]\nsemantics = ["binary32"]\n')
+    yield (
+        "6-rule-without-accuracy",
+        6,
+        "NO_RULE",
+        policy('[[rules]]\nmodels = ["*"]\nsemantics = ["binary32"]\n'),
+    )
     for name, line in (
         ("margin", 'min_margin = "1.5000000000000000000000000001"'),
         ("quadrature", 'max_relative_quadrature_bound = "38/128"'),
@@ -347,19 +391,29 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     ):
         yield f"6-newer-policy-{name}", 6, "POLICY", policy(rule(line))
     weak_claim, weak = make_claim(certified_inputs=3400), make_certificate(3400, margin=-1)
-    yield "6-not-all-inputs", 6, "POLICY", {
-        "claim.json": weak_claim,
-        "certificate.json": weak,
-        **signed(lambda s: None, claim=weak_claim, certificate=weak),
-    }
+    yield (
+        "6-not-all-inputs",
+        6,
+        "POLICY",
+        {
+            "claim.json": weak_claim,
+            "certificate.json": weak,
+            **signed(lambda s: None, claim=weak_claim, certificate=weak),
+        },
+    )
     two_rules = rule("") + rule('min_margin = "2"')
     yield "6-second-rule", 6, "POLICY", policy(two_rules)
 
     poor = make_certificate(3000)
-    yield "7-certificate-does-not-prove-it", 7, "REJECTED", {
-        "certificate.json": poor,
-        **signed(lambda s: _recertify(s, poor)),
-    }
+    yield (
+        "7-certificate-does-not-prove-it",
+        7,
+        "REJECTED",
+        {
+            "certificate.json": poor,
+            **signed(lambda s: _recertify(s, poor)),
+        },
+    )
     for name, path, value in (
         ("margin", "accuracy.min_margin.mantissa", "4"),
         ("theorem", "theorem", "For all inputs the network is right."),
@@ -422,7 +476,7 @@ def accept_cases() -> Iterator[tuple[str, dict[str, object], Files]]:
 
 def survive_cases() -> Iterator[tuple[str, Files]]:
     """(case, files): noise of fixed seeds, and texts that have broken other parsers."""
-    source = random.Random(2306)  # noqa: S311
+    source = random.Random(2306)
     for index in range(8):
         yield f"noise-{index}", {PROOF: source.randbytes(256)}
     for index in range(8):

@@ -1,4 +1,4 @@
-"""What the tests of `verifier.proof` share: fixed keys, a small deterministic kernel, and a proof made with them.
+"""What the tests of `verifier.proof` share: fixed keys, a small deterministic kernel, and a proof by them.
 
 The private keys here are made from small numbers and trusted by nobody.
 """
@@ -192,9 +192,7 @@ def sign(statement: Json, key: SigningKey = RELEASE, payload_type: str = PAYLOAD
     return encode_bundle(seal(canonical.encode(statement), payload_type, key))
 
 
-def policy_text(
-    keys: tuple[SigningKey, ...] = (RELEASE,), threshold: int = 1, rules: str | None = None
-) -> str:
+def policy_text(keys: tuple[SigningKey, ...] = (RELEASE,), threshold: int = 1, rules: str | None = None) -> str:
     """A policy as TOML."""
     parts = [
         'format = "verifier-policy/1"',
@@ -219,9 +217,7 @@ max_cost_per_parameter = "41"
 """
 
 
-def make_policy(
-    keys: tuple[SigningKey, ...] = (RELEASE,), threshold: int = 1, rules: str | None = None
-) -> Policy:
+def make_policy(keys: tuple[SigningKey, ...] = (RELEASE,), threshold: int = 1, rules: str | None = None) -> Policy:
     return parse_policy(policy_text(keys, threshold, rules).encode(), "policy.toml")
 
 

@@ -32,7 +32,7 @@ from verifier.proof.shape import (
 )
 
 INTEGERS = st.integers(-GREATEST_INTEGER, GREATEST_INTEGER)
-TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | INTEGERS | TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
@@ -214,8 +214,7 @@ def test_a_form_and_its_schema_say_the_same(shape: Shape) -> None:
         try:
             check(shape, sample, "sample")
             fits = True
-        except MalformedError as error:
-            assert error.reason is Reason.FIELD
+        except MalformedError:
             fits = False
         assert validator.is_valid(sample) is fits, sample
         accepted += fits

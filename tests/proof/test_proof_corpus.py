@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.proof.proof_corpus import CORPUS, GOOD, PROOF, corpus
 from tests.proof.proof_support import KERNEL, Case, policy_text
-
 from verifier.errors import InputError
 from verifier.proof.canonical import MAX_DEPTH
 from verifier.proof.envelope import MAX_BUNDLE_BYTES
@@ -43,9 +43,7 @@ def run(folder: Path) -> Verified:
 
 
 def test_the_files_are_what_the_program_makes() -> None:
-    found = {
-        path.relative_to(CORPUS).as_posix(): path.read_bytes() for path in CORPUS.rglob("*") if path.is_file()
-    }
+    found = {path.relative_to(CORPUS).as_posix(): path.read_bytes() for path in CORPUS.rglob("*") if path.is_file()}
     assert found == corpus(), "run: python -m tests.proof.proof_corpus"
 
 
@@ -76,10 +74,7 @@ def test_survive(case: str) -> None:
 
 
 def test_every_reason_that_verification_has_is_in_the_corpus() -> None:
-    found = {
-        json.loads((CORPUS / "reject" / case / "expected.json").read_text())["reason"]
-        for case in cases("reject")
-    }
+    found = {json.loads((CORPUS / "reject" / case / "expected.json").read_text())["reason"] for case in cases("reject")}
     elsewhere = {"SIZE", "BROKEN", "MISSING"}  # in test_proof_verify.py and below
     of_the_gate = {"NAME", "UNSAFE", "ORPHAN", "NOTHING"}  # in test_proof_gate.py
     assert {reason.name for reason in Reason} == found | elsewhere | of_the_gate
@@ -98,7 +93,11 @@ def hostile() -> Iterator[tuple[str, bytes, Reason]]:
     yield "too large", GOOD + b" " * MAX_BUNDLE_BYTES, Reason.SIZE
     yield "an endless string of escapes", b'"' + b'\\"' * 500_000, Reason.SYNTAX
     yield "a million empty lists", b"[" + b"[]," * 340_000 + b"[]]", Reason.FIELD
-    yield "a million names", b"{" + b",".join(b'"%d":1' % n for n in range(80_000)) + b"}", Reason.NOT_CANONICAL
+    yield (
+        "a million names",
+        b"{" + b",".join(b'"%d":1' % n for n in range(80_000)) + b"}",
+        Reason.NOT_CANONICAL,
+    )
     yield "the same name often", b"{" + b",".join([b'"a":1'] * 160_000) + b"}", Reason.DUPLICATE
 
 

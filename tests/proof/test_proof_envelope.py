@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
-from securesystemslib.signer import SSlibKey
+from securesystemslib.signer._crypto_signer import CryptoSigner
+from securesystemslib.signer._key import SSlibKey
 
 from tests.proof.proof_support import (
     MODEL_NAME,
@@ -60,9 +61,7 @@ def test_signature_of_the_specification() -> None:
     numbers = EllipticCurvePublicNumbers(x, y, SECP256R1()).public_key()
     pem = numbers.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     key = parse_public_key(pem, "specification")
-    raw = base64.b64decode(
-        "A3JqsQGtVsJ2O2xqrI5IcnXip5GToJ3F+FnZ+O88SjtR6rDAajabZKciJTfUiHqJPcIAriEGAHTVeCUjW2JIZA=="
-    )
+    raw = base64.b64decode("A3JqsQGtVsJ2O2xqrI5IcnXip5GToJ3F+FnZ+O88SjtR6rDAajabZKciJTfUiHqJPcIAriEGAHTVeCUjW2JIZA==")
     signature = encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
     good = Bundle(b"hello world", "http://example.com/HelloWorld", key.keyid, signature)
     verify_signature(good, key)
@@ -71,9 +70,9 @@ def test_signature_of_the_specification() -> None:
 
 
 @given(
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     st.binary(max_size=20),
-    st.text(st.characters(exclude_categories=("Cs",)), max_size=20),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     st.binary(max_size=20),
 )
 def test_pre_authentication_encoding_is_injective(a: str, x: bytes, b: str, y: bytes) -> None:
@@ -153,7 +152,7 @@ class TestSecuresystemslib:
     def key(key: SigningKey) -> Any:
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-        return SSlibKey.from_crypto(load_pem_public_key(key.public.pem), keyid=key.public.keyid)  # type: ignore[arg-type]
+        return SSlibKey.from_crypto(load_pem_public_key(key.public.pem), keyid=key.public.keyid)
 
     @pytest.mark.parametrize("key", KEYS)
     def test_accepts(self, key: SigningKey) -> None:
@@ -172,8 +171,6 @@ class TestSecuresystemslib:
                 self.envelope(data).verify([self.key(RELEASE)], threshold=1)
 
     def test_our_keys_read_what_it_signs(self) -> None:
-        from securesystemslib.signer import CryptoSigner
-
         signer = CryptoSigner(RELEASE.private, self.key(RELEASE))
         payload = canonical.encode(make_statement())
         envelope = Envelope(payload, PAYLOAD_TYPE, {})

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def test_a_passphrase_is_asked_for(tmp_path: Path) -> None:
     assert len(prompts) == 1
     for answer, rule in (("wrong", "decrypted"), ("", "encrypted")):
         with pytest.raises(InputError, match=rule):
-            read_signing_key(tmp_path / "key.pem", lambda prompt, answer=answer: answer)
+            read_signing_key(tmp_path / "key.pem", partial(str.format, answer))
     with pytest.raises(InputError, match="encrypted"):  # nobody to ask
         read_signing_key(tmp_path / "key.pem")
 
@@ -158,7 +159,15 @@ def test_no_key_goes_into_a_repository(tmp_path: Path) -> None:
     (bare / "HEAD").write_text("ref: refs/heads/main\n")
     link = tmp_path / "link"
     link.symlink_to(work_tree / "deep")
-    for folder in (work_tree, work_tree / "deep" / "er", work_tree / "new", submodule, bare, link, link / "x"):
+    for folder in (
+        work_tree,
+        work_tree / "deep" / "er",
+        work_tree / "new",
+        submodule,
+        bare,
+        link,
+        link / "x",
+    ):
         with pytest.raises(InputError, match="repository"):
             write_signing_key(folder / "key.pem", RELEASE)
         assert not (folder / "key.pem").exists()
@@ -168,7 +177,7 @@ def test_no_key_goes_into_a_repository(tmp_path: Path) -> None:
 def test_this_repository_holds_no_private_key() -> None:
     root = Path(__file__).parent.parent.parent
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],  # noqa: S607
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=root,
         capture_output=True,
         check=False,
@@ -263,9 +272,7 @@ def test_other_kinds_of_keys_are_refused(tmp_path: Path) -> None:
         pytest.param(RELEASE.public.pem.replace(b"PUBLIC", b"RSA PUBLIC"), id="label"),
         pytest.param(RELEASE.public.pem.replace(b"M", b"N", 1), id="changed"),
         pytest.param(b"-----BEGIN PUBLIC KEY-----\n!\n-----END PUBLIC KEY-----\n", id="not-base64"),
-        pytest.param(
-            RELEASE.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), id="private"
-        ),
+        pytest.param(RELEASE.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), id="private"),
     ],
 )
 def test_what_is_not_one_public_key(data: bytes) -> None:

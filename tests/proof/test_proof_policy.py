@@ -111,9 +111,8 @@ min_accuracy = "0.99"
 def test_one_more_rule_never_weakens(model: str, patterns: list[str]) -> None:
     base = make_policy(rules='[[rules]]\nmodels = ["*"]\ncertified_inputs = 1\n')
     listed = ", ".join('"' + "".join(f"\\U{ord(c):08x}" for c in p) + '"' for p in patterns)
-    more = make_policy(
-        rules=f'[[rules]]\nmodels = ["*"]\ncertified_inputs = 1\n[[rules]]\nmodels = [{listed}]\nmin_margin = 0\n'
-    )
+    first = '[[rules]]\nmodels = ["*"]\ncertified_inputs = 1\n'
+    more = make_policy(rules=f"{first}[[rules]]\nmodels = [{listed}]\nmin_margin = 0\n")
     assert set(base.rules_for(model)) <= set(more.rules_for(model))
 
 

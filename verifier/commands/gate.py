@@ -28,13 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("certificates"),
         help="the folder of proofs (default: certificates)",
     )
-    parser.add_argument(
-        "--models", type=Path, default=Path("models"), help="the folder of models (default: models)"
-    )
+    parser.add_argument("--models", type=Path, default=Path("models"), help="the folder of models (default: models)")
     parser.add_argument("--policy", type=Path, help="default: policy.toml in the folder of proofs")
-    parser.add_argument(
-        "--no-recheck", action="store_true", help="believe the signers: do not run the kernel"
-    )
+    parser.add_argument("--no-recheck", action="store_true", help="believe the signers: do not run the kernel")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write the result as JUnit XML")
     parser.add_argument("--github", action="store_true", help="print GitHub annotations too")
     add_output_arguments(parser)

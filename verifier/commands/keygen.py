@@ -23,8 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encrypt",
         action="store_true",
-        help="encrypt it with a passphrase, asked for or from "
-        "VERIFIER_KEY_PASSPHRASE; setting the variable is enough",
+        help="encrypt it with a passphrase, asked for or from VERIFIER_KEY_PASSPHRASE; setting the variable is enough",
     )
     parser.add_argument("--show", action="store_true", help="only show the public key of one that exists")
     add_output_arguments(parser)

@@ -47,9 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="if all is well, sign the proof too, into FILE (proof.<name>.sigstore.json)",
     )
-    parser.add_argument(
-        "--key", type=Path, help="the key for --countersign (default: VERIFIER_KEY, else yours)"
-    )
+    parser.add_argument("--key", type=Path, help="the key for --countersign (default: VERIFIER_KEY, else yours)")
     add_output_arguments(parser)
 
 

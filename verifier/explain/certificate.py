@@ -94,9 +94,7 @@ def _increasing(shells: Sequence[float]) -> list[int]:
     return sorted({_fixed(t) for t in shells if t > 0} - {0})[: limits.SHELLS]
 
 
-def _boxes(
-    frequency: int, explanation: Explanation, neurons: Neurons, weights: NDArray[np.float64]
-) -> dict[str, int]:
+def _boxes(frequency: int, explanation: Explanation, neurons: Neurons, weights: NDArray[np.float64]) -> dict[str, int]:
     members = np.concatenate([f.neurons for f in explanation.families if f.frequency == frequency])
     share = weights[members] / weights[members].sum()
     phases = neurons.phase[members]

@@ -85,7 +85,9 @@ def _unit(z: Complex) -> Complex:
 
 @dataclass(frozen=True, slots=True)
 class FoundFamily:
-    """A family before rounding: `profile` has rows (z^A_h, z^B_h), h = 1..H; `spread` is the members' typical residual/α."""
+    """A family before rounding: `profile` has rows (z^A_h, z^B_h), h = 1..H; `spread` is the members' typical
+    residual/α.
+    """
 
     frequency: int
     dc: float
@@ -111,9 +113,10 @@ def cluster(points: Array, weight: Array, count: int, seed: int) -> Indices:
     """Weighted k-means labels, deterministic for a seed; k-means++ starts, the best of four."""
     rng = np.random.default_rng(seed)
     count = min(count, len(points))
-    best: tuple[float, Indices] | None = None
+    least, best = np.inf, np.zeros(len(points), dtype=np.int64)
     for _ in range(4 if count > 1 else 1):
         centres = _starts(points, weight, count, rng)
+        distance = np.zeros((len(points), count))
         labels = np.zeros(len(points), dtype=np.int64)
         for _ in range(40):
             distance = ((points[:, None, :] - centres[None, :, :]) ** 2).sum(axis=2)
@@ -130,10 +133,9 @@ def cluster(points: Array, weight: Array, count: int, seed: int) -> Indices:
                 break
             centres = moved
         cost = float((weight * distance[np.arange(len(points)), labels]).sum())
-        if best is None or cost < best[0]:
-            best = (cost, labels)
-    assert best is not None
-    return best[1]
+        if cost < least:
+            least, best = cost, labels
+    return best
 
 
 def _starts(points: Array, weight: Array, count: int, rng: np.random.Generator) -> Array:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +24,7 @@ from verifier.explain.families import (
     spectrum,
     turns,
 )
+from verifier.kernel import check
 from verifier.model import FoldedCircuit
 
 SAMPLED_OFFSETS = 12
@@ -40,10 +45,34 @@ class Effort:
 
 EFFORTS = (
     Effort(families=1, harmonics=5, output_frequencies=6, shells=3, cells=472, critical_offsets=8, outliers=0.0),
-    Effort(families=2, harmonics=5, output_frequencies=10, shells=4, cells=944, critical_offsets=16, outliers=0.02),
+    Effort(
+        families=2,
+        harmonics=5,
+        output_frequencies=10,
+        shells=4,
+        cells=944,
+        critical_offsets=16,
+        outliers=0.02,
+    ),
     Effort(families=2, harmonics=5, output_frequencies=16, shells=5, cells=944, critical_offsets=64, outliers=0.2),
-    Effort(families=2, harmonics=5, output_frequencies=32, shells=5, cells=944, critical_offsets=64, outliers=0.35),
-    Effort(families=8, harmonics=6, output_frequencies=64, shells=8, cells=1888, critical_offsets=64, outliers=0.35),
+    Effort(
+        families=2,
+        harmonics=5,
+        output_frequencies=32,
+        shells=5,
+        cells=944,
+        critical_offsets=64,
+        outliers=0.35,
+    ),
+    Effort(
+        families=8,
+        harmonics=6,
+        output_frequencies=64,
+        shells=8,
+        cells=1888,
+        critical_offsets=64,
+        outliers=0.35,
+    ),
 )
 
 
@@ -87,9 +116,7 @@ def explain(reading: Reading, effort: Effort) -> Explanation:
     )
 
 
-def _split(
-    reading: Reading, members: Indices, frequency: int, effort: Effort, importance: Array
-) -> list[FoundFamily]:
+def _split(reading: Reading, members: Indices, frequency: int, effort: Effort, importance: Array) -> list[FoundFamily]:
     """The neurons of one frequency, clustered by profile."""
     s, n = reading.spectrum, reading.neurons
     points = features(s, n, members, frequency, effort.harmonics)
@@ -194,3 +221,80 @@ def certificate_bytes(reading: Reading, explanation: Explanation, model_sha256: 
     s, n = reading.spectrum, reading.neurons
     weight = n.amplitude * np.abs(s.w[np.arange(len(n.frequency)), n.frequency])
     return encode_certificate(explanation, n, weight, reading.circuit.p, model_sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one effort bought (certified inputs and least margin, as the kernel proved them) and what it cost to
+    check.
+    """
+
+    effort: int
+    certified_inputs: int
+    total_inputs: int
+    min_margin: Fraction
+    operations_per_parameter: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The explanation that was chosen, its certificate, and every effort that was tried on the way."""
+
+    effort: int
+    explanation: Explanation
+    certificate: bytes
+    trials: tuple[Trial, ...]
+
+
+def choose(
+    reading: Reading,
+    model: bytes,
+    model_sha256: str,
+    semantics: str,
+    observe: Callable[[str, int, int], None],
+    efforts: Sequence[int] = tuple(range(len(EFFORTS))),
+) -> Choice:
+    """Try efforts in order of cost until the linear pass certifies every input; else take the one that certified most.
+
+    The kernel itself is the judge: each trial is a check of the claim "at least 0 inputs", and what it proves is
+    compared.
+
+    **Raises** `Rejected` when the kernel refuses an explanation for another reason than too few inputs.
+    """
+    best: tuple[tuple[int, Fraction], Choice] | None = None
+    trials: list[Trial] = []
+    for effort in efforts:
+        explanation = explain(reading, EFFORTS[effort])
+        certificate = certificate_bytes(reading, explanation, model_sha256)
+        start = time.perf_counter()
+        conclusion = check(model, _open_claim(reading.circuit.p, model_sha256, semantics), certificate, observe)
+        seconds = time.perf_counter() - start
+        accuracy = conclusion.accuracy
+        margin = accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent
+        cost = sum(conclusion.operations.values()) / conclusion.parameters
+        trials.append(Trial(effort, accuracy.certified_inputs, accuracy.total_inputs, margin, cost, seconds))
+        rank = (accuracy.certified_inputs, margin)
+        if best is None or rank > best[0]:
+            best = (rank, Choice(effort, explanation, certificate, ()))
+        if accuracy.certified_inputs == accuracy.total_inputs:
+            break
+    if best is None:
+        raise ValueError("no effort to try")
+    chosen = best[1]
+    return Choice(chosen.effort, chosen.explanation, chosen.certificate, tuple(trials))
+
+
+def _open_claim(p: int, model_sha256: str, semantics: str) -> bytes:
+    """The claim that asks for nothing, so that a check tells what can be proved."""
+    claim = {
+        "format": "verifier-claim/1",
+        "task": "(a + b) mod p",
+        "p": p,
+        "model_sha256": model_sha256,
+        "strategy": "linear",
+        "semantics": semantics,
+        "certified_inputs": 0,
+        "refinement_budget": 0,
+    }
+    return json.dumps(claim).encode("ascii")

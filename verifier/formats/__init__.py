@@ -232,9 +232,7 @@ def _require_no_better_reading(state: State, options: Options, reading: Reading,
     """
     p, layout = reading.model.p, " ".join(reading.model.layout)
     weights = " ".join(map(str, reading.model.attention))
-    right = (
-        f"read as '{layout}' with attention {weights} it gets {check.correct} of {check.inputs} inputs right"
-    )
+    right = f"read as '{layout}' with attention {weights} it gets {check.correct} of {check.inputs} inputs right"
     if reading.tensors.keys() >= set(transformerlens.QUERY_KEY):
         learned = Pattern((0.0,) * len(reading.model.layout), 1.0)
         count = _check.correct_inputs(reading, learned)

@@ -54,7 +54,7 @@ def compare(reading: Reading, arrays: ModuleType, source: str) -> SelfCheck:
     model = reading.model
     circuit = fold(model)
     tensors = {name: arrays.asarray(np.array(tensor)) for name, tensor in reading.tensors.items()}
-    varying = _transformer_logits(model) if reading.pattern.coefficient else None
+    varying = transformer_logits(model) if reading.pattern.coefficient else None
     difference = scale = 0.0
     correct = 0
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the difference
@@ -110,7 +110,7 @@ def _circuit_logits(circuit: FoldedCircuit, a: int) -> Floats:
     return logits.T
 
 
-def _transformer_logits(model: Model) -> Callable[[NDArray[np.int64], Floats], Floats]:
+def transformer_logits(model: Model) -> Callable[[NDArray[np.int64], Floats], Floats]:
     """The native model in float64 as a function of the tokens and the attention (batch, heads, positions)."""
     t = {name: tensor.astype(np.float64) for name, tensor in model.tensors.items()}
 

@@ -124,9 +124,7 @@ def choose_tensors(
             raise InputError(state.source, f"tensor {name}", _missing(name))
     for first, second in state.tied:
         if {first, second} <= known:
-            rule = (
-                "share their memory (tied weights), and the format has a tensor for each; save a clone of one"
-            )
+            rule = "share their memory (tied weights), and the format has a tensor for each; save a clone of one"
             raise InputError(state.source, f"tensors {first} and {second}", rule)
     dropped = {name: why for name, why in ignored.items() if name in state.tensors}
     if state.unused:
@@ -182,17 +180,13 @@ def _half_precision(state: State, name: str) -> InputError:
 
 def _left_over(name: str) -> str:
     if re.search(r"(^|\.)blocks\.(?!0\.)\d", name):
-        return (
-            "belongs to a second layer; only one layer is supported, and the theorem is about such networks"
-        )
+        return "belongs to a second layer; only one layer is supported, and the theorem is about such networks"
     if re.search(r"(^|\.)(ln\d*(_\w+)?|layer_?norm\w*|norm\d*|rms\w*)(\.|$)", name, re.IGNORECASE):
         return "belongs to a layer norm, which is not supported; train with normalization_type=None"
     if "gate" in name:
         return "belongs to a gated MLP, which is not supported; use a plain ReLU layer"
     if "rotary" in name or "rel_pos" in name:
-        return (
-            "belongs to positional embeddings of another kind; only learned, added ones (W_pos) are supported"
-        )
+        return "belongs to positional embeddings of another kind; only learned, added ones (W_pos) are supported"
     return (
         "is left over: the format has no such tensor, and ignoring it could change what is proved;"
         " remove it if the network does not use it, or fold the network yourself (A, B, W, S1, S2)"
@@ -255,9 +249,7 @@ def modulus_from(settings: Settings, options: Options, source: str) -> int | Non
     """
     configured = settings.integer("p", "C", "modulus")
     if options.p is not None and configured is not None and options.p != configured:
-        raise InputError(
-            source, "p", f"is {configured} in the run's configuration, not {options.p} as in --p"
-        )
+        raise InputError(source, "p", f"is {configured} in the run's configuration, not {options.p} as in --p")
     return options.p if options.p is not None else configured
 
 

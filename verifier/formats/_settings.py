@@ -58,10 +58,7 @@ class Settings:
         **Raises** `InputError` when two of the values differ.
         """
         found = [
-            (source, name, value)
-            for name in names
-            for source, value in self.values.get(name, ())
-            if value is not None
+            (source, name, value) for name in names for source, value in self.values.get(name, ()) if value is not None
         ]
         for source, name, value in found[1:]:
             if value != found[0][2]:
@@ -192,9 +189,7 @@ def require_supported_network(settings: Settings) -> None:
         "layer norm is not supported; train with normalization_type=None",
     )
     refuse(("final_rms",), _is_off, "normalisation is not supported; train without it")
-    refuse(
-        ("attn_only",), _is_off, "a network without an MLP is not supported: the theorem is about its ReLUs"
-    )
+    refuse(("attn_only",), _is_off, "a network without an MLP is not supported: the theorem is about its ReLUs")
     refuse(("gated_mlp",), _is_off, "a gated MLP is not supported; use a plain ReLU layer")
     refuse(("parallel_attn_mlp",), _is_off, "the MLP must come after the attention, not beside it")
     refuse(("use_local_attn",), _is_off, "only constant attention over all positions is supported")

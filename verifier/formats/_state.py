@@ -202,9 +202,7 @@ def _require_plain(tensor: Any, source: str, name: str) -> None:
     if layout != "torch.strided" or tensor.is_quantized or tensor.is_complex() or device == "meta":
         kind = "complex" if tensor.is_complex() else layout.removeprefix("torch.")
         kind = "quantised" if tensor.is_quantized else "without data (meta)" if device == "meta" else kind
-        raise InputError(
-            source, f"tensor {name}", f"is {kind}; only dense float32 tensors are supported; convert it"
-        )
+        raise InputError(source, f"tensor {name}", f"is {kind}; only dense float32 tensors are supported; convert it")
 
 
 def _without_prefix(tensors: dict[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,7 @@ OPTIONAL = ("S1", "S2")
 SUPPORTED = "A [n, p], B [n, p], W [q, n], and optionally S1 [q, p], S2 [q, p]"
 
 
-def read(
-    tables: Mapping[str, NDArray[Any]], dtypes: Mapping[str, str], source: str, options: Options
-) -> FoldedCircuit:
+def read(tables: Mapping[str, NDArray[Any]], dtypes: Mapping[str, str], source: str, options: Options) -> FoldedCircuit:
     """A circuit from its tables; it has no provenance yet.
 
     **Raises** `InputError`.

@@ -16,9 +16,7 @@ def read(data: bytes, source: str, options: Options) -> Model | FoldedCircuit:
     """
     for option, value in (("--attention", options.attention), ("--layout", options.layout)):
         if value is not None:
-            raise InputError(
-                source, option, "does not apply: a native file says what its attention and layout are"
-            )
+            raise InputError(source, option, "does not apply: a native file says what its attention and layout are")
     model = decode(data, source)
     if options.p not in (None, model.p):
         raise InputError(source, "--p", f"is {options.p}, and the file says p = {model.p}")

@@ -107,14 +107,10 @@ def _positions(settings: Settings, options: Options, context: int, source: str) 
         count, settled = context, context == 2
         weight = options.attention[0].middle if options.attention else Fraction(1, count)
         if count == 3 and weight == Fraction(1, 2):
-            rule = (
-                "is ambiguous: the file has 3 positions; add --layout 'a b', or give one weight per position"
-            )
+            rule = "is ambiguous: the file has 3 positions; add --layout 'a b', or give one weight per position"
             raise InputError(source, "--attention 1/2", rule)
         if count not in (2, 3):
-            rule = (
-                f"has {count} positions; inputs have two (a b) or three (a b =); --layout says what they hold"
-            )
+            rule = f"has {count} positions; inputs have two (a b) or three (a b =); --layout says what they hold"
             raise InputError(source, "tensor pos_embed.W_pos", rule)
     if count > context:
         rule = f"has {context} positions, fewer than the {count} of an input"
@@ -160,9 +156,7 @@ def _attention(
 
     **Raises** `InputError` for learned attention, and when configuration and user disagree.
     """
-    settings.refuse_unless(
-        ("uniform_attention", "constant_attention"), lambda value: value in (None, True), LEARNED
-    )
+    settings.refuse_unless(("uniform_attention", "constant_attention"), lambda value: value in (None, True), LEARNED)
     settings.refuse_unless(("attn_coeff",), lambda value: value in (None, 0), LEARNED)
     rate = settings.fraction("attention_rate")
     chosen = None if options.attention is None else spread(options.attention, count, source)

@@ -90,9 +90,7 @@ def read(state: State, options: Options) -> Reading:
     layout = options.layout or _layout(settings, p, positions)
     _require_vocabulary(layout, p, sizes["d_vocab"], source)
     if sizes["d_vocab_out"] < p:
-        raise InputError(
-            source, "tensor unembed.W_U", f"has {sizes['d_vocab_out']} outputs, fewer than p = {p}"
-        )
+        raise InputError(source, "tensor unembed.W_U", f"has {sizes['d_vocab_out']} outputs, fewer than p = {p}")
     if settings.find("act_fn") is None:
         notes.append("no configuration names the activation; ReLU is assumed")
     if pattern.coefficient:
@@ -168,9 +166,7 @@ def _require_addition(settings: Settings, p: int) -> None:
     def accept(value: object) -> bool:
         return value is None or re.sub(r"\s", "", str(value)) == f"lambdax:(x[0]+x[1])%{p}"
 
-    settings.refuse_unless(
-        ("funcs",), accept, f"only (x[0]+x[1])%{p} is supported: the theorem is about (a + b) mod p"
-    )
+    settings.refuse_unless(("funcs",), accept, f"only (x[0]+x[1])%{p} is supported: the theorem is about (a + b) mod p")
 
 
 def _layout(settings: Settings, p: int, positions: int) -> tuple[str, ...]:
@@ -239,9 +235,7 @@ def to_state_dict(model: Model) -> tuple[dict[str, NDArray[np.float32]], dict[st
     count = len(model.layout)
     layouts = {("a", "b", f"={p}")[:count]: False, ("a", f"b+{p}", f"={2 * p}")[:count]: True}
     if model.layout not in layouts or not 2 <= count <= 3:
-        raise InputError(
-            "model", "layout", f"{' '.join(model.layout)} does not exist in the format of Zhong et al."
-        )
+        raise InputError("model", "layout", f"{' '.join(model.layout)} does not exist in the format of Zhong et al.")
     heads, d_model, d_head = t["blocks.0.attn.W_V"].shape
     tensors = {
         "embed.W_E": t["embed.W_E"].T,

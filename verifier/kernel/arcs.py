@@ -1,8 +1,9 @@
 """Arc sums: the MLP's output at the frequencies J for every input, in linear time (docs/theory.md §4, Lemmas R, C, S).
 
-For one family and one offset δ = a − b, a neuron's sign is known from the cell that holds x_i(b) = kb/p + φ_i, except near the
-roots of the profile, and there the ReLU lemma bounds the mistake by a part of a plus a part of b. Neurons sorted by phase
-therefore contribute through prefix sums. One packed vector carries everything that is summed (`Weights`).
+For one family and one offset δ = a − b, a neuron's sign is known from the cell that holds x_i(b) = kb/p + φ_i, except
+near the roots of the profile, and there the ReLU lemma bounds the mistake by a part of a plus a part of b. Neurons
+sorted by phase therefore contribute through prefix sums. One packed vector carries everything that is summed
+(`Weights`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, repeat
+from itertools import accumulate, pairwise, repeat
 from operator import add, mul, sub
 
 from verifier.kernel import limits
@@ -113,9 +114,7 @@ def waves(p: int, frequency: int, harmonics: int) -> Waves:
     )
 
 
-def residual(
-    row_a: list[int], row_b: list[int], family: Family, member: Member, tables: Waves, shift: int
-) -> Residual:
+def residual(row_a: list[int], row_b: list[int], family: Family, member: Member, tables: Waves, shift: int) -> Residual:
     """Lemma R: subtract α·P_i from A[i] and α·Q_i from B[i] in fixed point.
 
     The two residuals are then balanced (a constant moves from one to the other), which changes nothing in their sum.
@@ -123,9 +122,7 @@ def residual(
     powers = phase_powers(member.phase, 1 << limits.PHASE_BITS, len(family.profile))
     turned = [
         [_turned(re, im, power, member.amplitude, shift) for re, im in parts]
-        for power, parts in zip(
-            powers, (((z.a_re, z.a_im), (z.b_re, z.b_im)) for z in family.profile), strict=True
-        )
+        for power, parts in zip(powers, (((z.a_re, z.a_im), (z.b_re, z.b_im)) for z in family.profile), strict=True)
     ]
     rest_a, error_a = _subtract(row_a, [pair[0] for pair in turned], tables)
     rest_b, error_b = _subtract(row_b, [pair[1] for pair in turned], tables)
@@ -172,9 +169,10 @@ def _subtract(row: list[int], terms: list[tuple[int, int, int]], tables: Waves) 
 class Arcs:
     """Lemma C for one family: for every level, where the profile is known to lie above it.
 
-    `thresholds` are the shells t_0 < t_1 < … in units of 2^-24 (t_0 <= 0 covers the cells that hold a root). Levels from below:
-    no neuron fires; shells from the outermost to t_0 taken as zero; shells from t_0 to the outermost taken as linear; linear.
-    `arcs[l][δ]` lists the arcs (first cell, number of cells) of the cells above level l. `integrals[δ]` is Lemma I.
+    `thresholds` are the shells t_0 < t_1 < … in units of 2^-24 (t_0 <= 0 covers the cells that hold a root). Levels
+    from below: no neuron fires; shells from the outermost to t_0 taken as zero; shells from t_0 to the outermost
+    taken as linear; linear. `arcs[l][δ]` lists the arcs (first cell, number of cells) of the cells above level l.
+    `integrals[δ]` is Lemma I.
     """
 
     thresholds: tuple[int, ...]
@@ -243,8 +241,9 @@ def profile_arcs(family: Family, p: int, cells: int, reach: int) -> Arcs:
 def _integral(values: list[int], slope: int, bend: int, second: tuple[list[int], list[int]]) -> Integral:
     """Lemma I: the midpoint rule with its error, for f(x) = ReLU(T(x))·e(2x) on cells of width 1/N.
 
-    Where T keeps its sign f is smooth or zero: the rule errs by at most max|f″|/24N² on average. On a cell that may hold a root
-    it errs by at most 3·slope: there 0 <= ReLU(T) <= 2·slope and 0 <= ReLU(T(middle)) <= slope. The table adds its unit.
+    Where T keeps its sign f is smooth or zero: the rule errs by at most max|f″|/24N² on average. On a cell that may
+    hold a root it errs by at most 3·slope: there 0 <= ReLU(T) <= 2·slope and 0 <= ReLU(T(middle)) <= slope. The table
+    adds its unit.
     """
     size = len(values)
     active = [x if x > 0 else 0 for x in values]
@@ -324,9 +323,15 @@ def _prefix(terms: Sequence[int]) -> list[int]:
 
 
 def add_family(
-    sums: Sums, family: Family, circuit: Circuit, own: dict[int, Weights], certificate: Certificate, cost: Cost
+    sums: Sums,
+    family: Family,
+    circuit: Circuit,
+    own: dict[int, Weights],
+    certificate: Certificate,
+    cost: Cost,
 ) -> tuple[Integral, ...]:
-    """Add a family's neurons to the sums: Σ over levels l of the neurons above l, each with the step from level l to l + 1.
+    """Add a family's neurons to the sums: Σ over levels l of the neurons above l, each with the step from level l to
+    l + 1.
 
     **Returns** the integrals of the family's profile, by δ.
     """
@@ -337,9 +342,7 @@ def add_family(
     tables = waves(p, k, len(family.profile))
     exact = set(certificate.outliers)
     members = sorted((m for m in family.members if m.neuron not in exact), key=lambda member: member.phase)
-    residuals = [
-        residual(circuit.pre_a[m.neuron], circuit.pre_b[m.neuron], family, m, tables, shift) for m in members
-    ]
+    residuals = [residual(circuit.pre_a[m.neuron], circuit.pre_b[m.neuron], family, m, tables, shift) for m in members]
     reach = max((r.reach() for r in residuals), default=1)
     require(reach < 1 << 62, Reason.CAPACITY, "a neuron of a family is far from its profile")
     arcs = profile_arcs(family, p, certificate.cells, reach)
@@ -390,8 +393,8 @@ def _steps(residuals: list[Residual], thresholds: tuple[int, ...]) -> tuple[Step
         negative = [r.excess(t, False) for t in reversed(thresholds)]
         positive = [r.excess(t, True) for t in thresholds]
         chain = [(zero, zero), *negative, *positive, (zero, zero)]
-        steps_a.append([list(map(sub, y[0], x[0])) for x, y in zip(chain, chain[1:], strict=False)])
-        steps_b.append([list(map(sub, y[1], x[1])) for x, y in zip(chain, chain[1:], strict=False)])
+        steps_a.append([list(map(sub, y[0], x[0])) for x, y in pairwise(chain)])
+        steps_b.append([list(map(sub, y[1], x[1])) for x, y in pairwise(chain)])
     return _by_level(steps_a), _by_level(steps_b)
 
 
@@ -536,7 +539,8 @@ class ArcSums:
 
     **Fields**
 
-    - `sums` in units of 2^-(pre_scale + out_scale − `drop`); `splits` of all neurons; `skip_rest`: the skips' largest rest.
+    - `sums` in units of 2^-(pre_scale + out_scale − `drop`); `splits` of all neurons; `skip_rest`: the skips' largest
+      rest.
     - `integrals`: Lemma I for every family (in the certificate's order) and every δ.
     """
 

@@ -17,7 +17,7 @@ import flint
 from flint import acb, arb, fmpq, fmpz, fmpz_mat
 
 from verifier.kernel.limits import PRECISION
-from verifier.kernel.reasons import Reason, require
+from verifier.kernel.reasons import Reason, Rejected, require
 
 Ball = arb
 ComplexBall = acb
@@ -128,7 +128,8 @@ def scaled_floor(value: Ball, bits: int) -> int:
 
 def _integer(value: Ball) -> int:
     number = value.unique_fmpz()
-    require(number is not None, Reason.NOT_PROVED, "a ball is too wide to be rounded to an integer")
+    if number is None:
+        raise Rejected(Reason.NOT_PROVED, "a ball is too wide to be rounded to an integer")
     return int(number)
 
 

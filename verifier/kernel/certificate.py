@@ -60,9 +60,10 @@ class Certificate:
     - `cells`: L; the circle is cut into N = p·L cells.
     - `output_frequencies`: J, the output frequencies evaluated exactly.
     - `critical_offsets`: how many output offsets d are evaluated input by input for each δ.
-    - `families`, and two lists of neurons outside every family: `on` and `off`, taken as linear, or as zero, at every input,
-      up to a bound.
-    - `outliers`: neurons evaluated exactly at each input. Those that are in a family are nodes of its quadrature rule all the same.
+    - `families`, and two lists of neurons outside every family: `on` and `off`, taken as linear, or as zero, at every
+      input, up to a bound.
+    - `outliers`: neurons evaluated exactly at each input. Those that are in a family are nodes of its quadrature rule
+      all the same.
     """
 
     model_sha256: str
@@ -112,9 +113,7 @@ def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
         cells=cells,
         output_frequencies=_numbers(fields, "output_frequencies", limits.OUTPUT_FREQUENCIES, 1, half),
         critical_offsets=fields.integer("critical_offsets", 0, limits.CRITICAL_OFFSETS),
-        amplitude_exponent=fields.integer(
-            "amplitude_exponent", -limits.AMPLITUDE_EXPONENT, limits.AMPLITUDE_EXPONENT
-        ),
+        amplitude_exponent=fields.integer("amplitude_exponent", -limits.AMPLITUDE_EXPONENT, limits.AMPLITUDE_EXPONENT),
         families=tuple(
             _family(value, f"{source}.families[{index}]", half, n)
             for index, value in enumerate(fields.items("families", n))
@@ -151,7 +150,11 @@ def _require_cover(certificate: Certificate, source: str) -> None:
     absent = needed - set(output)
     require(not absent, Reason.FREQUENCY, f"{source}.output_frequencies: {sorted(absent)} of families are missing")
     boxes = sorted(box.frequency for box in certificate.boxes)
-    require(boxes == sorted(needed), Reason.FREQUENCY, f"{source}.boxes: not one entry per frequency of the families")
+    require(
+        boxes == sorted(needed),
+        Reason.FREQUENCY,
+        f"{source}.boxes: not one entry per frequency of the families",
+    )
 
 
 def _numbers(fields: Fields, name: str, most: int, low: int, high: int) -> tuple[int, ...]:

@@ -1,12 +1,12 @@
 """The checker: model, claim and certificate in, a conclusion out, or a rejection.
 
-    1. decode the three inputs, each strictly, and compare digests, p and the number of neurons;
-    2. fold the network and round it to fixed point (Lemma K);
-    3. Theorem Q at every frequency of the families;
-    4. arc sums (Lemmas O, R, C, S), the logits and the margins of all inputs (Theorems L and A), in linear time;
-    5. what the claim's semantics costs (Theorem F);
-    6. refinement or exhaustive evaluation, when the claim's strategy allows it;
-    7. compare with the claim.
+1. decode the three inputs, each strictly, and compare digests, p and the number of neurons;
+2. fold the network and round it to fixed point (Lemma K);
+3. Theorem Q at every frequency of the families;
+4. arc sums (Lemmas O, R, C, S), the logits and the margins of all inputs (Theorems L and A), in linear time;
+5. what the claim's semantics costs (Theorem F);
+6. refinement or exhaustive evaluation, when the claim's strategy allows it;
+7. compare with the claim.
 """
 
 from __future__ import annotations
@@ -97,14 +97,20 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
 
 def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, digest: str) -> None:
     require(claim.model_sha256 == digest, Reason.DIGEST, f"claim.model_sha256: the model file's is {digest}")
-    require(certificate.model_sha256 == digest, Reason.DIGEST, f"certificate.model_sha256: the model file's is {digest}")
+    require(
+        certificate.model_sha256 == digest,
+        Reason.DIGEST,
+        f"certificate.model_sha256: the model file's is {digest}",
+    )
     require(claim.p == model.p, Reason.MODULUS, f"claim.p: {claim.p}, the model has {model.p}")
     require(certificate.p == model.p, Reason.MODULUS, f"certificate.p: {certificate.p}, the model has {model.p}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Units:
-    """The exponents of the units in use: circuit 2^-scale, lanes 2^-(scale − drop), margins 2^-(scale − drop + 1 + 30)."""
+    """The exponents of the units in use: circuit 2^-scale, lanes 2^-(scale − drop), margins 2^-(scale − drop + 1 +
+    30).
+    """
 
     scale: int
     drop: int
@@ -272,4 +278,3 @@ def _accuracy(
         max_deviation=deviation,
         uncertified=worst(failing, exponent),
     )
-

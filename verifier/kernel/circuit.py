@@ -32,8 +32,8 @@ class Circuit:
     - `out`: n rows of q, in units of 2^-`out_scale`.
     - `skip_a`, `skip_b`: p rows of q, in units of 2^-(`pre_scale` + `out_scale`).
     - `pre_slack`: how far the attention intervals can move each pre-activation, in units of 2^-`pre_scale`.
-    - `logit_error`, `difference_error`: Lemma K. Any logit, or any difference of two logits of one input, of the network in
-      the file is within so many units of 2^-(`pre_scale` + `out_scale`) of the fixed-point circuit's.
+    - `logit_error`, `difference_error`: Lemma K. Any logit, or any difference of two logits of one input, of the
+      network in the file is within so many units of 2^-(`pre_scale` + `out_scale`) of the fixed-point circuit's.
     """
 
     p: int
@@ -61,8 +61,9 @@ class Folded:
     """The exact circuit, entries divided by `denominator` (the attention weights' common one, for A, B, S1, S2).
 
     `pre_slack` (per neuron) and `skip_slack` bound the effect of attention intervals, as exact rationals;
-    they are empty and zero when the attention is constant. `value_size` (per position) and `stream_size` bound the values of
-    each head coordinate and the residual stream before the MLP, per coordinate; they are empty for a folded circuit.
+    they are empty and zero when the attention is constant. `value_size` (per position) and `stream_size` bound the
+    values of each head coordinate and the residual stream before the MLP, per coordinate; they are empty for a folded
+    circuit.
     """
 
     a: ExactMatrix  # n × p
@@ -101,9 +102,7 @@ def fold(model: ModelFile) -> Folded:
 def fold_circuit(model: ModelFile) -> Folded:
     p, tensors = model.p, model.tensors
     n, q = tensors["A"].shape[0], tensors["W"].shape[0]
-    skips = [
-        _matrix(tensors[name], q, p).transposed() if name in tensors else _zeros(p, q) for name in ("S1", "S2")
-    ]
+    skips = [_matrix(tensors[name], q, p).transposed() if name in tensors else _zeros(p, q) for name in ("S1", "S2")]
     a, b = _matrix(tensors["A"], n, p), _matrix(tensors["B"], n, p)
     return Folded(a, b, _matrix(tensors["W"], q, n).transposed(), skips[0], skips[1], 1, [], Fraction(0), [], [])
 
@@ -111,7 +110,7 @@ def fold_circuit(model: ModelFile) -> Folded:
 def _token_rows(embed: ExactMatrix, tensor: Tensor, place: Position, p: int) -> ExactMatrix:
     """The embedding rows one position can hold: p rows for a and b, one for a fixed token."""
     d = tensor.shape[1]
-    start, count = place.offset, 1 if place.token == "=" else p
+    start, count = place.offset, 1 if place.holds == "=" else p
     return ExactMatrix.of(count, d, tensor.integers[start * d : (start + count) * d], embed.exponent)
 
 
@@ -134,7 +133,8 @@ def fold_transformer(model: ModelFile) -> Folded:
     radii = [(high - low) / 2 for low, high in low_high]
     denominator = lcm(*(x.denominator for x in middles + radii))
 
-    # `denominator` times the residual stream before the MLP, split into the part of a and the part of b with all constants.
+    # `denominator` times the residual stream before the MLP, split into the part of a and the part of b with all
+    # constants.
     resid_a = _zeros(p, d)
     resid_b = _matrix(tensors["blocks.0.attn.b_O"], 1, d).times(denominator).repeated(p)
     pre_slack = [Fraction(0)] * n if any(radii) else []
@@ -142,14 +142,14 @@ def fold_transformer(model: ModelFile) -> Folded:
     value_size = []
     for index, place in enumerate(model.positions):
         tokens = _token_rows(embed, tensors["embed.W_E"], place, p)
-        count = 1 if place.token == "=" else p
+        count = 1 if place.holds == "=" else p
         tokens = tokens + place_embed.row(index).repeated(count)
         values = tokens @ w_v + b_v.repeated(count)
         value_size.append(_column_maxima(values, count, heads * width, Fraction(1)))
         part = (values @ w_o).times(int(middles[index] * denominator))
         if index == positions - 1:
             part = part + tokens.times(denominator)
-        if place.token == "a":
+        if place.holds == "a":
             resid_a = resid_a + part
         else:
             resid_b = resid_b + (part.repeated(p) if count == 1 else part)

@@ -60,7 +60,9 @@ class QuadratureBound:
 
 @dataclass(frozen=True, slots=True)
 class LogitBound:
-    """Theorem L; upper bounds in the units of a logit. `budget` maps a term to its bound, by frequency where it has one."""
+    """Theorem L; upper bounds in the units of a logit. `budget` maps a term to its bound, by frequency where it has
+    one.
+    """
 
     max_error: Dyadic
     naive: Dyadic
@@ -85,7 +87,8 @@ class Accuracy:
     - `linear`, `refined`, `exhaustive`: how many inputs each strategy certified; they add up to `certified_inputs`.
     - `min_margin`: the least margin over all p² inputs, negative or zero when an input is not certified.
     - `floating_point`: Theorem F's bound on one logit, zero for `real`.
-    - `true_min_margin`, `max_deviation`: of the exhaustive strategy, else None: [lower, upper] bounds of the exact values.
+    - `true_min_margin`, `max_deviation`: of the exhaustive strategy, else None: [lower, upper] bounds of the exact
+      values.
     - `uncertified`: (a, b, margin), the worst first, at most `LISTED_INPUTS`.
     """
 
@@ -122,7 +125,8 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """Everything a check proved. `margins` (lower bounds [a][b] as Dyadics' mantissas) is for pictures; it is not signed.
+    """Everything a check proved. `margins` (lower bounds [a][b] as Dyadics' mantissas) is for pictures; it is not
+    signed.
 
     **Fields**
 
@@ -156,9 +160,9 @@ class Conclusion:
             "bfloat16": "executed with bfloat16 operands and results and binary32 sums",
         }[accuracy.semantics]
         return (
-            f"For at least {accuracy.certified_inputs} of the {accuracy.total_inputs} inputs (a, b) with 0 <= a, b < {self.p}, "
-            f"the largest of the {self.outputs} logits of the network in the model file with SHA-256 {self.model_sha256}, "
-            f"{arithmetic}, is that of (a + b) mod {self.p}. For every input, every logit c < {self.p} is within "
+            f"For at least {accuracy.certified_inputs} of the {accuracy.total_inputs} inputs (a, b) with "
+            f"0 <= a, b < {self.p}, the largest of the {self.outputs} logits of the network in the model file with "
+            f"SHA-256 {self.model_sha256}, {arithmetic}, is that of (a + b) mod {self.p}. For every input, every logit c < {self.p} is within "
             "logits.max_error of the closed form of Theorem L, and the neurons of each frequency satisfy Theorem Q, "
             "in exact arithmetic."
         )

@@ -20,9 +20,7 @@ def exact_logits(circuit: Circuit, inputs: Sequence[tuple[int, int]]) -> list[li
     hidden = [
         x + y if x + y > 0 else 0
         for a, b in inputs
-        for x, y in zip(
-            (row[a] for row in circuit.pre_a), (row[b] for row in circuit.pre_b), strict=True
-        )
+        for x, y in zip((row[a] for row in circuit.pre_a), (row[b] for row in circuit.pre_b), strict=True)
     ]
     weights = [x for row in circuit.out for x in row]
     flat = integer_product(hidden, weights, len(inputs), n, q)
@@ -41,7 +39,8 @@ def exact_margin(logits: list[int], target: int) -> int:
 class Exhaustive:
     """Exact margins [a][b] in units of 2^-(pre_scale + out_scale), and the exact largest distance from the closed form.
 
-    `deviation` is an upper bound, and `deviation_below` a lower one, of the largest |logit_c − μ − closed form| in the same units.
+    `deviation` is an upper bound, and `deviation_below` a lower one, of the largest |logit_c − μ − closed form| in
+    the same units.
     """
 
     margins: list[list[int]]
@@ -56,7 +55,11 @@ def exhaustive(circuit: Circuit, form: ClosedForm, drop: int, cost: Cost, observ
     """
     p, n, q = circuit.p, circuit.neurons, circuit.outputs
     work = n * p * p * q
-    require(work <= EXHAUSTIVE_OPERATIONS, Reason.BUDGET, f"exhaustive: {work} multiply-adds, at most {EXHAUSTIVE_OPERATIONS}")
+    require(
+        work <= EXHAUSTIVE_OPERATIONS,
+        Reason.BUDGET,
+        f"exhaustive: {work} multiply-adds, at most {EXHAUSTIVE_OPERATIONS}",
+    )
     closed, unit = _closed_form(form, p, drop)
     margins, deviation = [], 0
     for a in range(p):

@@ -1,9 +1,10 @@
 """Theorem F: how far the executed network's logits are from the exact ones (docs/theory.md §6).
 
-A dot product of length m, in any order, with or without fused multiply-add, with underflow gradual or flushed, errs by at most
-γ_m·Σ|x||y| plus far less than one unit of 2^-60, γ_m = m·u/(1 − m·u). Magnitudes are per coordinate, the largest over all tokens and
-exact where the folding has them; errors go through |W|ᵀ layer by layer, those of the MLP through |W_out·W_U|ᵀ at once. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU, W_out, add,
-W_U. All numbers are upper bounds, in units of 2^-60.
+A dot product of length m, in any order, with or without fused multiply-add, with underflow gradual or flushed, errs
+by at most γ_m·Σ|x||y| plus far less than one unit of 2^-60, γ_m = m·u/(1 − m·u). Magnitudes are per coordinate, the
+largest over all tokens and exact where the folding has them; errors go through |W|ᵀ layer by layer, those of the MLP
+through |W_out·W_U|ᵀ at once. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU,
+W_out, add, W_U. All numbers are upper bounds, in units of 2^-60.
 """
 
 from __future__ import annotations
@@ -37,7 +38,11 @@ class Arithmetic:
         **Raises** `Rejected(NOT_PROVED)` when m·u is not below 1.
         """
         mu = length * self.sums
-        require(mu < 1, Reason.NOT_PROVED, f"{what}: a sum of {length} terms has no error bound in this arithmetic")
+        require(
+            mu < 1,
+            Reason.NOT_PROVED,
+            f"{what}: a sum of {length} terms has no error bound in this arithmetic",
+        )
         return (1 + self.operands) ** 2 * (1 + mu / (1 - mu)) * (1 + self.result) - 1
 
     def sum_error(self) -> Fraction:
@@ -96,7 +101,9 @@ class _Signal:
 def _through(
     layer: _Layer, x: _Signal, arithmetic: Arithmetic, what: str, size: Sequence[int] | None = None
 ) -> _Signal:
-    """One affine layer: the computed x·W + b for a computed x; `size` bounds the exact result where that is known better."""
+    """One affine layer: the computed x·W + b for a computed x; `size` bounds the exact result where that is known
+    better.
+    """
     reach = layer.reach(_plus(x.size, x.error))
     require(max(reach) < OVERFLOW, Reason.NOT_PROVED, f"{what}: an intermediate result may overflow")
     if size is None:
@@ -128,7 +135,11 @@ def logit_rounding(model: ModelFile, folded: Folded, circuit: Circuit, semantics
         max(0, ceil_units((max(row_a) + max(row_b) + 2 + slack) * unit, UNIT_BITS))
         for row_a, row_b, slack in zip(circuit.pre_a, circuit.pre_b, circuit.pre_slack, strict=True)
     ]
-    result = _transformer(model, folded, circuit, hidden, arithmetic) if model.positions else _circuit(model, hidden, arithmetic)
+    result = (
+        _transformer(model, folded, circuit, hidden, arithmetic)
+        if model.positions
+        else _circuit(model, hidden, arithmetic)
+    )
     cost.add("floating point", 6 * sum(len(tensor.integers) for tensor in model.tensors.values()))
     return result
 
@@ -153,18 +164,14 @@ def _circuit(model: ModelFile, hidden: Vector, arithmetic: Arithmetic) -> int:
     return max(_scaled(_plus(out.size, out.error), 4 * once)) + max(out.error) + 1
 
 
-def _transformer(
-    model: ModelFile, folded: Folded, circuit: Circuit, hidden: Vector, arithmetic: Arithmetic
-) -> int:
+def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Vector, arithmetic: Arithmetic) -> int:
     tensors = model.tensors
     units = {name: _units(tensor) for name, tensor in tensors.items()}
     d, n = tensors["blocks.0.mlp.W_in"].shape
     heads, width, _ = tensors["blocks.0.attn.W_O"].shape
     q = tensors["unembed.b_U"].shape[0]
     values = units["blocks.0.attn.W_V"]
-    columns = [
-        values[(h * d) * width + k : (h * d + d) * width : width] for h in range(heads) for k in range(width)
-    ]
+    columns = [values[(h * d) * width + k : (h * d + d) * width : width] for h in range(heads) for k in range(width)]
     w_v = _Layer(columns, units["blocks.0.attn.b_V"])
     w_o = _layer(units["blocks.0.attn.W_O"], d, units["blocks.0.attn.b_O"])
     w_in = _layer(units["blocks.0.mlp.W_in"], n, units["blocks.0.mlp.b_in"])
@@ -213,7 +220,7 @@ def _stream(folded: Folded, model: ModelFile, last: _Signal, attended: _Signal) 
 def _embedding(model: ModelFile, index: int, d: int, arithmetic: Arithmetic) -> _Signal:
     """Token plus positional embedding at one position: per coordinate the largest over the tokens it can hold."""
     place, embed = model.positions[index], model.tensors["embed.W_E"]
-    count = 1 if place.token == "=" else model.p
+    count = 1 if place.holds == "=" else model.p
     tokens = _units(embed)[place.offset * d : (place.offset + count) * d]
     positions = _units(model.tensors["pos_embed.W_pos"])[index * d : (index + 1) * d]
     token = _Signal([max(tokens[column::d]) for column in range(d)], [0] * d)

@@ -1,8 +1,8 @@
 """Theorems L and A: every logit near a closed form, and the margin of every input (docs/theory.md §4, §5).
 
-The sums of `arcs` are taken one offset δ = a − b at a time. For each input C_j is turned by e(j(a + b)/p) into R_j(b), which
-depends on b only as far as the quadrature is not exact; a centre G_j(δ) with a radius therefore serves all b of a δ.
-All numbers are integers in units of 2^-(scale − drop + 1): the sums come doubled.
+The sums of `arcs` are taken one offset δ = a − b at a time. For each input C_j is turned by e(j(a + b)/p) into
+R_j(b), which depends on b only as far as the quadrature is not exact; a centre G_j(δ) with a radius therefore serves
+all b of a δ. All numbers are integers in units of 2^-(scale − drop + 1): the sums come doubled.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ ONE = 1 << TABLE_BITS
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input (a, b): R_j as (re, im) pairs, a radius for each, the rest η, and the lower bound over outputs beyond p."""
+    """One input (a, b): R_j as (re, im) pairs, a radius for each, the rest η, and the lower bound over outputs beyond
+    p.
+    """
 
     turned: list[int]
     radii: list[int]
@@ -37,7 +39,9 @@ class Input:
 
 @dataclass(frozen=True, slots=True)
 class Directions:
-    """Row d: what Σ_j Re[R_j(1 − e(jd/p))] − Σ_j |1 − e(jd/p)|·radius_j − tail is as one dot product, in units of 2^-30."""
+    """Row d: what Σ_j Re[R_j(1 − e(jd/p))] − Σ_j |1 − e(jd/p)|·radius_j − tail is as one dot product, in units of
+    2^-30.
+    """
 
     rows: tuple[tuple[int, ...], ...]
 
@@ -81,8 +85,8 @@ def inputs_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> list[In
 class ClosedForm:
     """The closed form Σ_k Re[G_k(δ)·e(k(c − a − b)/p)] over the families' frequencies.
 
-    G_k(δ) = e(kδ/p)·Σ_g Q_g·∫ReLU(T_{g,δ}(x))·e(2x)dx: every family's own profile, integrated, times its moment Q_−2. `terms[k][δ]` is
-    (re, im, error): the error bounds the distance of the two integers from twice the exact value.
+    G_k(δ) = e(kδ/p)·Σ_g Q_g·∫ReLU(T_{g,δ}(x))·e(2x)dx: every family's own profile, integrated, times its moment Q_−2.
+    `terms[k][δ]` is (re, im, error): the error bounds the distance of the two integers from twice the exact value.
     """
 
     terms: dict[int, list[tuple[int, int, int]]]
@@ -128,8 +132,8 @@ class Budget:
     **Fields**
 
     - `quadrature`: by frequency, Theorem Q at the scale of the logits (the output angles are in it).
-    - `profile`: by frequency, what the real neurons, the skip and the other families add to that error: the distance between
-      the real sum minus its closed form and the pure cosines' sum minus theirs.
+    - `profile`: by frequency, what the real neurons, the skip and the other families add to that error: the distance
+      between the real sum minus its closed form and the pure cosines' sum minus theirs.
     - `other`: by output frequency that is no family's: all that is written there.
     - `band`: radii of the ReLU lemma. `output`: half the neurons' rests. `skip`: half the skips' rests.
     """
@@ -149,7 +153,8 @@ class Logits:
     **Fields**
 
     - `margins[a][b]`: lower bound of logit_{a+b} minus every other logit, in units of 2^-(scale − drop + 1 + 30).
-    - `max_error`: upper bound, over all inputs and c < p, of |logit_c − μ(a,b) − closed form|, in units of 2^-(scale − drop + 1).
+    - `max_error`: upper bound, over all inputs and c < p, of |logit_c − μ(a,b) − closed form|, in units of 2^-(scale
+      − drop + 1).
     - `naive`: the same if the quadrature bound were the naive 4/(3π) at every frequency.
     """
 
@@ -209,27 +214,23 @@ def _margins(
     discs = []
     for j in range(0, width, 2):
         x, y = centre[j], centre[j + 1]
-        squares = (
-            (re - x) * (re - x) + (im - y) * (im - y)
-            for re, im in zip(columns[j], columns[j + 1], strict=True)
-        )
+        squares = ((re - x) * (re - x) + (im - y) * (im - y) for re, im in zip(columns[j], columns[j + 1], strict=True))
         discs.append(isqrt(max(squares)) + 1 + max(x.radii[j // 2] for x in inputs))
     tail = (max(x.rest for x in inputs) << TABLE_BITS) + sum(map(abs, centre))
     vector = [*centre, *discs, tail]
     bounds = sorted((sum(map(mul, vector, row)), d) for d, row in enumerate(rows))
     vectors = [_vector(x) for x in inputs]
-    found = [_beyond_margin(x) for x in inputs] if beyond else None
+    # Without outputs beyond p nothing bounds a margin from above yet: start above every bound there is.
+    top = bounds[-1][0]
+    found = [_beyond_margin(x) if beyond else max(top, needed) + 1 for x in inputs]
     evaluated = 0
     for bound, d in bounds:
-        enough = found is not None and bound > needed and bound >= min(found)
+        enough = evaluated > 0 and bound > needed and bound >= min(found)
         if enough or evaluated == critical:
-            found = [bound] * len(inputs) if found is None else [min(bound, y) for y in found]
-            break
+            return [min(bound, y) for y in found], evaluated
         row = rows[d]
-        margins = [sum(map(mul, vector, row)) for vector in vectors]
-        found = margins if found is None else list(map(min, found, margins))
+        found = [min(y, sum(map(mul, vector, row))) for y, vector in zip(found, vectors, strict=True)]
         evaluated += 1
-    assert found is not None  # p >= 3, so that there is an offset
     return found, evaluated
 
 
@@ -245,20 +246,19 @@ def _beyond_margin(x: Input) -> int:
 def full_margin(x: Input, rows: Sequence[Sequence[int]], beyond: bool) -> int:
     """Theorem A for one input with every output offset evaluated (refinement, first stage); units as in `_margins`."""
     vector = _vector(x)
-    least = min(sum(map(mul, vector, row)) for row in rows)
+    least: int = min(sum(map(mul, vector, row)) for row in rows)
     return min(least, _beyond_margin(x)) if beyond else least
 
 
 class _Terms:
     """The terms of Theorem L, collected one δ at a time.
 
-    At each family frequency the real sum R is compared with the closed form G; and with what the pure cosine would give: its
-    finite sum, 2|cos πkδ/p| times the lens, and its integral. R − G = (finite − integral) + the rest, which is `profile`.
+    At each family frequency the real sum R is compared with the closed form G; and with what the pure cosine would
+    give: its finite sum, 2|cos πkδ/p| times the lens, and its integral. R − G = (finite − integral) + the rest, which
+    is `profile`.
     """
 
-    def __init__(
-        self, rules: Sequence[Quadrature], form: ClosedForm, frequencies: tuple[int, ...], p: int
-    ) -> None:
+    def __init__(self, rules: Sequence[Quadrature], form: ClosedForm, frequencies: tuple[int, ...], p: int) -> None:
         self.rules = {rule.frequency: rule for rule in rules}
         self.form = form
         self.frequencies = frequencies
@@ -305,11 +305,13 @@ class _Terms:
     def result(self, skip_rest: int) -> tuple[int, Budget, int]:
         """Theorem L: the direct maximum, its terms, and the naive comparison.
 
-        A logit's own error is half of each range, because μ may hold the middle. Units are doubled, so half a rest is a rest.
+        A logit's own error is half of each range, because μ may hold the middle. Units are doubled, so half a rest is
+        a rest.
         """
         quadrature, naive = {}, 0
         for k, rule in self.rules.items():
-            # 2|cos| <= 2 times the rule's error W·E/2π, doubled; 2π > 6.28, and E = 4/3π with 6π² > 59.21 for the naive bound.
+            # 2|cos| <= 2 times the rule's error W·E/2π, doubled; 2π > 6.28, and E = 4/3π with 6π² > 59.21 for the
+            # naive bound.
             quadrature[k] = (400 * rule.weight * rule.bound // (628 << BOUND_BITS)) + 1
             naive += 1600 * rule.weight // 5921 + 1
         skip = min(skip_rest, self.rest)

@@ -1,7 +1,7 @@
 """Reading a model file: a strict parser of the safetensors format, from bytes to exact integers.
 
-The theorem is about these bytes. The header must be strict JSON, the tensors exactly those of the format, and their data
-must fill the rest of the file without an overlap or a hole.
+The theorem is about these bytes. The header must be strict JSON, the tensors exactly those of the format, and their
+data must fill the rest of the file without an overlap or a hole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from operator import mul
 
 from verifier.kernel import limits
 from verifier.kernel.reasons import Reason, Rejected, require
-from verifier.kernel.strict_json import Fields, Json, decode, integer, items
+from verifier.kernel.strict_json import Fields, Json, decode, integer
 
 TASK = "(a + b) mod p"
 TRANSFORMER = "verifier-model/1"
@@ -40,9 +40,9 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What one position holds: the token a + offset or b + offset (`token` "a" or "b"), or one fixed token ("=")."""
+    """What one position holds: the token a + offset or b + offset (`holds` "a" or "b"), or one fixed token ("=")."""
 
-    token: str
+    holds: str
     offset: int
     attention_low: Fraction
     attention_high: Fraction
@@ -91,11 +91,10 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     require(2 <= length <= limits.HEADER_BYTES, Reason.SIZE, f"{source}: header of {length} bytes")
     require(8 + length <= len(data), Reason.LAYOUT, f"{source}: the header is cut off")
     header = decode(data[8 : 8 + length], f"{source} header", limits.HEADER_BYTES)
-    if not isinstance(header, dict) or not isinstance(header.get("__metadata__"), dict):
+    entries = dict(header) if isinstance(header, dict) else {}
+    raw = entries.pop("__metadata__", None)
+    if not isinstance(raw, dict):
         raise Rejected(Reason.FIELD, f"{source} header: no __metadata__ object")
-    entries = dict(header)
-    raw = entries.pop("__metadata__")
-    assert isinstance(raw, dict)
     form = raw.get("format")
     if not isinstance(form, str) or form not in METADATA:
         raise Rejected(Reason.FORMAT, f"{source} metadata.format: not {TRANSFORMER!r} or {CIRCUIT!r}")
@@ -112,9 +111,13 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     else:
         positions = _positions(metadata, source)
         sizes = _transformer_sizes(spans, len(positions), source)
-        needed = [p + x.offset if x.token != "=" else x.offset + 1 for x in positions]
+        needed = [p + x.offset if x.holds != "=" else x.offset + 1 for x in positions]
         vocabulary = sizes["embed.W_E"][0]
-        require(max(needed) <= vocabulary, Reason.TENSOR, f"{source} embed.W_E: {vocabulary} tokens, layout needs more")
+        require(
+            max(needed) <= vocabulary,
+            Reason.TENSOR,
+            f"{source} embed.W_E: {vocabulary} tokens, layout needs more",
+        )
         require(sizes["unembed.b_U"][0] >= p, Reason.TENSOR, f"{source} unembed.W_U: fewer than p outputs")
     for name, shape in sizes.items():
         require(
@@ -122,7 +125,11 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
             Reason.TENSOR,
             f"{source} {name}: shape {list(spans[name].shape)}, expected {list(shape)}",
         )
-    require(spans.keys() == sizes.keys(), Reason.TENSOR, f"{source}: unknown tensor {_first(spans.keys() - sizes.keys())}")
+    require(
+        spans.keys() == sizes.keys(),
+        Reason.TENSOR,
+        f"{source}: unknown tensor {_first(spans.keys() - sizes.keys())}",
+    )
     tensors = {name: _tensor(body[span.start : span.end], span, f"{source} {name}") for name, span in spans.items()}
     return ModelFile(p, positions, tensors)
 
@@ -151,7 +158,11 @@ def _spans(entries: dict[str, Json], source: str) -> dict[str, _Span]:
         where = f"{source} {name[:60]}"
         fields = Fields(value, where, ("dtype", "shape", "data_offsets"))
         dtype = fields.text("dtype")
-        require(dtype in ("F32", "F64"), Reason.TENSOR, f"{where}: dtype {dtype[:12]!r}, only F32 (F64 when folded)")
+        require(
+            dtype in ("F32", "F64"),
+            Reason.TENSOR,
+            f"{where}: dtype {dtype[:12]!r}, only F32 (F64 when folded)",
+        )
         shape = tuple(integer(x, f"{where}.shape", 1, 1 << 20) for x in fields.items("shape", 3))
         offsets = fields.items("data_offsets", 2)
         require(len(offsets) == 2, Reason.FIELD, f"{where}.data_offsets: not two numbers")
@@ -182,11 +193,11 @@ def _position(item: str, weight: str, source: str) -> Position:
     match = re.fullmatch(r"([ab])(?:\+([1-9][0-9]{0,5}))?|=(0|[1-9][0-9]{0,5})", item)
     if match is None:
         raise Rejected(Reason.FIELD, f"{source} metadata.layout: {item[:20]!r} is not a, b, a+N, b+N or =N")
-    token = match[1] or "="
+    holds = match[1] or "="
     offset = int(match[2] or match[3] or 0)
     ends = [_rational(text, source) for text in weight.split(":")]
     require(len(ends) <= 2 and ends[0] <= ends[-1], Reason.FIELD, f"{source} metadata.attention: {weight[:40]!r}")
-    return Position(token, offset, ends[0], ends[-1])
+    return Position(holds, offset, ends[0], ends[-1])
 
 
 def _rational(text: str, source: str) -> Fraction:
@@ -195,7 +206,11 @@ def _rational(text: str, source: str) -> Fraction:
         raise Rejected(Reason.FIELD, f"{source} metadata.attention: {text[:20]!r} is not a fraction")
     value = Fraction(int(match[1]), int(match[2] or 1))
     high = limits.RATIONAL
-    require(abs(value.numerator) <= high and value.denominator <= high, Reason.RANGE, f"{source} metadata.attention")
+    require(
+        abs(value.numerator) <= high and value.denominator <= high,
+        Reason.RANGE,
+        f"{source} metadata.attention",
+    )
     return value
 
 
@@ -220,7 +235,11 @@ def _transformer_sizes(spans: dict[str, _Span], positions: int, source: str) -> 
     shapes = _shapes(sizes)
     for name in shapes:
         require(name in spans, Reason.TENSOR, f"{source}: tensor {name} is missing")
-        require(spans[name].dtype == "F32", Reason.TENSOR, f"{source} {name}: dtype {spans[name].dtype}, expected F32")
+        require(
+            spans[name].dtype == "F32",
+            Reason.TENSOR,
+            f"{source} {name}: dtype {spans[name].dtype}, expected F32",
+        )
     return shapes
 
 
@@ -250,6 +269,7 @@ def _tensor(data: memoryview, span: _Span, where: str) -> Tensor:
         in_range = frexp(least)[1] >= -bound and frexp(greatest)[1] <= bound
         require(in_range, Reason.RANGE, f"{where}: a value is not between 2^-{bound} and 2^{bound}")
     exponent = max(frexp(least)[1] - digits, lowest)
-    # x·2^-exponent is an integer and exact in binary64: at most 24 (53) significant bits, no overflow by the range above.
+    # x·2^-exponent is an integer and exact in binary64: at most 24 (53) significant bits, no overflow by the range
+    # above.
     scale = 2.0**-exponent
     return Tensor(span.shape, list(map(int, map(mul, values, repeat(scale)))), exponent)

@@ -1,7 +1,7 @@
 """The output lemma: what each neuron writes, split into the output frequencies and a bounded rest (docs/theory.md §4).
 
-For output frequencies J, W[i][c] = m_i + Σ_j Re(ω_ij·e(jc/p)) + V[i][c] for c < p. The coefficients ω are the kernel's own
-rounded least-squares fit; any values would be sound, because V is recomputed exactly from them.
+For output frequencies J, W[i][c] = m_i + Σ_j Re(ω_ij·e(jc/p)) + V[i][c] for c < p. The coefficients ω are the
+kernel's own rounded least-squares fit; any values would be sound, because V is recomputed exactly from them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ class Split:
 
     - `omega`: (re, im) of ω_j for j in J; `size`: upper bounds of |ω_j|.
     - `rest`: upper bound of the range over c < p of V.
-    - `over`: lower bound of the least, over c < p and outputs c' >= p, of m + V[c] − W[c']; 0 if there are no such outputs.
+    - `over`: lower bound of the least, over c < p and outputs c' >= p, of m + V[c] − W[c']; 0 if there are no such
+      outputs.
     """
 
     omega: tuple[tuple[int, int], ...]
@@ -58,9 +59,7 @@ class Splitter:
         width = 2 * len(orders)
         sums = integer_product([x for row in rows for x in row[:p]], rough, len(rows), p, width)
         divisor = p << (ROUGH_BITS - 1 + drop)
-        waves = [
-            (pack(cosines[m] for m in order), pack(-sines[m] for m in order)) for order in orders
-        ]
+        waves = [(pack(cosines[m] for m in order), pack(-sines[m] for m in order)) for order in orders]
         result = []
         for index, row in enumerate(rows):
             fit = [x // divisor for x in sums[index * width : (index + 1) * width]]

@@ -1,8 +1,9 @@
-"""Theorem Q: the neurons of one frequency as a quadrature rule, and three certified bounds of its error (docs/theory.md §3).
+"""Theorem Q: the neurons of one frequency as a quadrature rule, and three certified bounds of its error
+(docs/theory.md §3).
 
 Neuron i has weight w_i = α_i·|ω_i|, node φ_i and output angle ψ_i = arg ω_i (ω at its family's frequency). The rule
-Σ_i w_i·e(ψ_i)·ReLU(cos 2π(v + φ_i)) stands for the integral (W/3π)·e(c)·e(−2v), W = Σ w_i, c the common phase of ψ_i − 2φ_i.
-Errors are normalised to W = 2π, as in arXiv 2412.03773; 4/(3π) is the naive bound.
+Σ_i w_i·e(ψ_i)·ReLU(cos 2π(v + φ_i)) stands for the integral (W/3π)·e(c)·e(−2v), W = Σ w_i, c the common phase of ψ_i
+− 2φ_i. Errors are normalised to W = 2π, as in arXiv 2412.03773; 4/(3π) is the naive bound.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ CIRCLE = 1 << PHASE_BITS
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One neuron of the rule: φ in units of 2^-32 turn, ω in lane units, α = amplitude·2^shift in pre-activation units."""
+    """One neuron of the rule: φ in units of 2^-32 turn, ω in lane units, α = amplitude·2^shift in pre-activation
+    units.
+    """
 
     phase: int
     amplitude: int
@@ -72,10 +75,11 @@ class Quadrature:
 
     **Fields**
 
-    - `rectangle`, `harmonic`: for every phase offset v; `arc_sum`: for the offsets of the p² inputs. `bound`: the least.
+    - `rectangle`, `harmonic`: for every phase offset v; `arc_sum`: for the offsets of the p² inputs. `bound`: the
+      least.
     - `relative_bound`: `bound` over 4/(3π).
-    - `weight`: upper bound of W; `lens`: the rule's value, times e(2v), at v = m/2p for m = 0..2p−1; `integral`: its limit.
-      All three in units of the packed sums (`ArcSums`), each part off by at most one unit.
+    - `weight`: upper bound of W; `lens`: the rule's value, times e(2v), at v = m/2p for m = 0..2p−1; `integral`: its
+      limit. All three in units of the packed sums (`ArcSums`), each part off by at most one unit.
     """
 
     frequency: int
@@ -178,7 +182,8 @@ def _moment(rule: Rule, mode: int) -> ComplexBall:
 def _harmonic(rule: Rule) -> Ball:
     """Aliasing: Σ over modes m ≠ −2 of |ĥ_m|·|Q_m|, the angle error at m = −2, and the tail.
 
-    ReLU(cos 2πx) has ĥ_0 = 1/π, ĥ_±1 = 1/4, |ĥ_m| = 1/(π(m² − 1)) for even m, and Σ_{|m|>M} |ĥ_m| = 1/(π(M + 1)) for even M.
+    ReLU(cos 2πx) has ĥ_0 = 1/π, ĥ_±1 = 1/4, |ĥ_m| = 1/(π(m² − 1)) for even m, and Σ_{|m|>M} |ĥ_m| = 1/(π(M + 1)) for
+    even M.
     """
     up = list(rule.outputs)
     down = list(rule.outputs)
@@ -231,7 +236,8 @@ def moment(nodes: Sequence[Node]) -> tuple[int, int]:
 def quadrature(frequency: int, nodes: Sequence[Node], boxes: Boxes, p: int, cost: Cost) -> Quadrature:
     """Theorem Q for one frequency: the three methods, and the lens the closed form of the logits is made of.
 
-    **Raises** `Rejected(EMPTY)` when the neurons write nothing at the frequency, `Rejected(NOT_PROVED)` when a ball is not finite.
+    **Raises** `Rejected(EMPTY)` when the neurons write nothing at the frequency, `Rejected(NOT_PROVED)` when a ball
+    is not finite.
     """
     rule = _rule(nodes, frequency)
     two_pi = ball(2) * pi()

@@ -72,8 +72,8 @@ class Fields:
     __slots__ = ("source", "values")
 
     def __init__(self, value: Json, source: str, names: Iterable[str]) -> None:
-        require(isinstance(value, dict), Reason.FIELD, f"{source}: not an object")
-        assert isinstance(value, dict)  # for the type checker; required on the line above
+        if not isinstance(value, dict):
+            raise Rejected(Reason.FIELD, f"{source}: not an object")
         expected = set(names)
         for name in sorted(expected ^ value.keys()):
             state = "missing" if name in expected else "unknown"

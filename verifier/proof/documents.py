@@ -172,9 +172,7 @@ CONCLUSION = Record(
                 "semantics": ARITHMETIC,
                 "floating_point": DYADIC,
                 "uncertified_inputs": _INPUTS,
-                "uncertified": Items(
-                    Record({"a": Whole(0, 4095), "b": Whole(0, 4095), "margin": DYADIC}), 0, 256
-                ),
+                "uncertified": Items(Record({"a": Whole(0, 4095), "b": Whole(0, 4095), "margin": DYADIC}), 0, 256),
                 "true_min_margin": _INTERVAL,
                 "max_deviation": _INTERVAL,
             },
@@ -186,7 +184,7 @@ CONCLUSION = Record(
                 "parameters": Whole(1),
                 "ball_operations": Whole(),
                 "per_parameter": Text("[0-9]+\\.[0-9]{3}", 32, "a decimal, rounded up"),
-                "by_step": Table("[a-z][a-z0-9_ -]*", Whole(), 64),
+                "by_step": Table("[ -~]{1,64}", Whole(), 64),
             }
         ),
     },

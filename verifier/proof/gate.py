@@ -183,7 +183,7 @@ def _find_models(models: Path) -> tuple[list[str], list[Entry]]:
             name = path.name.removesuffix(SUFFIX)
             if path.parent != models:
                 failures.append(_misplaced(relative, Reason.NAME, "models must not be in subfolders"))
-            elif _NAME.fullmatch(name) is None or name == KEYS_FOLDER:
+            elif _NAME.fullmatch(name) is None or name in (KEYS_FOLDER, path.name):
                 failures.append(_misplaced(relative, Reason.NAME, "must be letters, digits and single . _ -"))
             else:
                 names.append(name)
@@ -296,9 +296,9 @@ def github_annotations(result: GateResult, models: Path) -> Iterator[str]:
     if not result.rechecked:
         yield "::warning title=verifier gate::the kernel was not run (--no-recheck)"
     for entry in result.failures:
-        plain = _NAME.fullmatch(entry.name) is not None
+        plain = _NAME.fullmatch(entry.name) is not None and not entry.name.lower().endswith(SUFFIX)
         file = f"file={_property(f'{models.as_posix()}/{entry.name}{SUFFIX}')}," if plain else ""
-        yield f"::error {file}title=verifier gate: {_property(entry.name)}::{_data(str(entry.failure))}"
+        yield f"::error {file}title={_property(f'verifier gate, {entry.name}')}::{_data(str(entry.failure))}"
 
 
 def _data(text: str) -> str:
