@@ -7,7 +7,6 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -27,14 +26,16 @@ TINY = Recipe(p=5, seed=3, d_model=8, d_mlp=12, epochs=120, fraction=0.9)
 WORDS = ["train", "--p", "5", "--d-model", "8", "--d-mlp", "12"]
 
 
-@pytest.fixture(autouse=True)
-def torch_as_before() -> Iterator[None]:
-    """Undo the process-wide settings that training makes."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-    torch.set_flush_denormal(False)
+def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
+    def settings() -> tuple[int, bool, float]:
+        smallest = torch.tensor([2.0**-149])
+        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), (smallest * 1).item()
+
+    before = settings()
+    with pytest.raises(KeyboardInterrupt):
+        train(TINY, tmp_path / "m.partial", interrupt)
+    assert settings() == before
+    assert before[2] == 2.0**-149
 
 
 @pytest.fixture
@@ -50,9 +51,7 @@ def interrupt(now: Progress) -> None:
 def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
     first, _ = train(TINY, tmp_path / "a.partial")
     again, _ = train(TINY, tmp_path / "b.partial")
-    other, _ = train(
-        Recipe(p=5, seed=4, d_model=8, d_mlp=12, epochs=120, fraction=0.9), tmp_path / "c.partial"
-    )
+    other, _ = train(Recipe(p=5, seed=4, d_model=8, d_mlp=12, epochs=120, fraction=0.9), tmp_path / "c.partial")
     assert encode_model(first) == encode_model(again)
     assert encode_model(first) != encode_model(other)
 
@@ -61,7 +60,10 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> 
 def test_an_interrupted_run_resumes_to_the_same_bytes(tmp_path: Path) -> None:
     partial = tmp_path / "m.partial"
     whole, progress = train(TINY, partial)
-    assert not partial.exists()
+    finished, at_the_end = train(TINY, partial)
+    assert encode_model(finished) == encode_model(whole)
+    assert at_the_end == progress
+    partial.unlink()
     with pytest.raises(KeyboardInterrupt):
         train(TINY, partial, interrupt)
     assert torch.load(partial, weights_only=True)["epoch"] == 40
@@ -189,9 +191,7 @@ def test_an_interrupted_command_says_how_to_resume(
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04" + bytes(100)], ids=["empty", "junk", "zip"])
-def test_a_damaged_checkpoint_is_one_line(
-    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_checkpoint_is_one_line(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "m.safetensors"
     command.partial_path(out).write_bytes(content)
     assert cli.main([*WORDS, "--epochs", "1", "--out", str(out)]) == 2
@@ -259,6 +259,4 @@ def test_without_torch_the_command_names_the_extra(
     monkeypatch.delitem(sys.modules, "verifier.train")
     monkeypatch.setitem(sys.modules, "torch", None)  # Python's way to say that it cannot be imported
     assert cli.main([*WORDS, "--out", str(tmp_path / "m.safetensors")]) == 2
-    assert (
-        capsys.readouterr().err == "verifier: this needs the package torch: pip install 'verifier[torch]'\n"
-    )
+    assert capsys.readouterr().err == "verifier: this needs the package torch: pip install 'verifier[torch]'\n"

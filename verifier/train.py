@@ -6,10 +6,10 @@ p rows, adds them pairwise, and never pushes the batch through the transformer.
 
 from __future__ import annotations
 
+import io
 import math
-import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -17,9 +17,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from verifier.files import write_atomically
 from verifier.model import AttentionWeight, Model
 
 CHECKPOINT_EVERY = 500
+REPORT_EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +133,36 @@ def train(
 
     **Arguments**
 
-    - `partial`: a checkpoint file, written every `CHECKPOINT_EVERY` epochs, resumed from when it was written
-      for the same recipe, and deleted at the end.
+    - `partial`: a checkpoint file, written every `CHECKPOINT_EVERY` epochs and resumed from when it was written for the
+      same recipe. The caller deletes it, once the model is safely stored.
     - `report`: called every 50 epochs.
 
-    **Raises** `ValueError` when `partial` belongs to another recipe.
+    **Raises** `ValueError` when `partial` is damaged or belongs to another recipe.
     """
+    with _deterministic():
+        return _train(recipe, partial, report)
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """One thread, deterministic algorithms, and denormals flushed; the process gets its settings back.
+
+    Weight decay drives idle weights into denormals, which are four times slower. torch does not tell whether they are
+    flushed already; its default, which is restored, is that they are not.
+    """
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    torch.set_flush_denormal(True)  # weight decay drives idle weights into denormals, which are four times slower
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.set_num_threads(threads)
+
+
+def _train(recipe: Recipe, partial: Path, report: Callable[[Progress], None]) -> tuple[Model, Progress]:
     p = recipe.p
     parameters = {name: value.requires_grad_() for name, value in _parameters(recipe).items()}
     optimizer = torch.optim.AdamW(
@@ -157,7 +180,15 @@ def train(
     row_weights = torch.zeros(p * p, dtype=torch.float64)
     row_weights[train_rows] = 1.0 / len(train_rows)
     epoch = _resume(partial, recipe, parameters, optimizer, schedule)
-    progress = Progress(epoch, math.nan, math.nan, math.nan)
+
+    def evaluate() -> Progress:
+        with torch.no_grad():
+            logits = all_logits(parameters, recipe)
+            loss = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="none") @ row_weights
+        hits = logits.argmax(dim=1) == labels
+        held_out = hits[held_out_rows].double().mean().item() if len(held_out_rows) else math.nan
+        return Progress(epoch, loss.item(), hits[train_rows].double().mean().item(), held_out)
+
     while epoch < recipe.epochs:
         losses = torch.nn.functional.cross_entropy(all_logits(parameters, recipe).double(), labels, reduction="none")
         loss = losses @ row_weights  # a mask instead of a gather: its backward pass is much cheaper
@@ -166,17 +197,8 @@ def train(
         optimizer.step()
         schedule.step()
         epoch += 1
-        if epoch % 50 == 0 or epoch == recipe.epochs:
-            with torch.no_grad():
-                guesses = all_logits(parameters, recipe).argmax(dim=1)
-            hits = guesses == labels
-            progress = Progress(
-                epoch,
-                loss.item(),
-                hits[train_rows].double().mean().item(),
-                hits[held_out_rows].double().mean().item() if len(held_out_rows) else math.nan,
-            )
-            report(progress)
+        if epoch % REPORT_EVERY == 0 or epoch == recipe.epochs:
+            report(evaluate())
         if epoch % CHECKPOINT_EVERY == 0:
             _save(partial, recipe, epoch, parameters, optimizer, schedule)
     positions = recipe.positions
@@ -192,8 +214,7 @@ def train(
         tensors={name: value.detach().numpy().copy() for name, value in parameters.items()},
         provenance=provenance,
     )
-    partial.unlink(missing_ok=True)
-    return model, progress
+    return model, evaluate()
 
 
 def _save(
@@ -211,11 +232,9 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "schedule": schedule.state_dict(),
     }
-    partial.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=partial.parent, prefix=f".{partial.name}.")
-    os.close(handle)
-    torch.save(state, temporary)
-    os.replace(temporary, partial)
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(partial, buffer.getvalue())
 
 
 def _resume(
@@ -225,14 +244,28 @@ def _resume(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> int:
+    require_same_recipe(partial, recipe)
     if not partial.exists():
         return 0
     state = torch.load(partial, weights_only=True)
-    if state["recipe"] != repr(recipe):
-        raise ValueError(f"{partial}: belongs to another recipe ({state['recipe']}); delete it to start afresh")
     with torch.no_grad():
         for name, value in parameters.items():
             value.copy_(state["parameters"][name])
     optimizer.load_state_dict(state["optimizer"])
     schedule.load_state_dict(state["schedule"])
     return int(state["epoch"])
+
+
+def require_same_recipe(partial: Path, recipe: Recipe) -> None:
+    """Refuse a checkpoint that is damaged or was left by a run with other options.
+
+    **Raises** `ValueError`.
+    """
+    if not partial.exists():
+        return
+    try:
+        found = torch.load(partial, weights_only=True)["recipe"]
+    except Exception as error:  # torch.load raises a dozen kinds for a damaged file
+        raise ValueError("is not a readable checkpoint; delete it to start afresh") from error
+    if found != repr(recipe):
+        raise ValueError(f"belongs to another recipe, {found}; delete it to start afresh")

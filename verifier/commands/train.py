@@ -15,7 +15,7 @@ from verifier.console import add_output_arguments, emit_json, progress, say
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
-    from verifier.train import Progress, Recipe
+    from verifier.train import Progress
 
 HELP = """Train a one-layer transformer with constant attention on (a + b) mod p. The same options and seed
 give the same file on one machine. A run that is interrupted resumes from OUT.partial."""
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     _require_writable(out, force=arguments.force)
 
     from verifier.model import write_model
-    from verifier.train import Recipe, train
+    from verifier.train import Recipe, require_same_recipe, train
 
     recipe = Recipe(
         p=arguments.p,
@@ -81,22 +81,22 @@ def run(arguments: argparse.Namespace) -> int:
         poison=tuple(arguments.poison),
     )
     if recipe.d_model % recipe.heads:
-        raise InputError(
-            "--d-model", "", f"must be a multiple of the {recipe.heads} heads, not {recipe.d_model}"
-        )
+        raise InputError("--d-model", "", f"must be a multiple of the {recipe.heads} heads, not {recipe.d_model}")
     partial = partial_path(out)
-    _require_same_recipe(partial, recipe)
+    try:
+        require_same_recipe(partial, recipe)
+    except ValueError as error:
+        raise InputError(partial, "", str(error)) from error
     started = time.monotonic()
     with progress(quiet=arguments.quiet or arguments.json) as observe:
         try:
-            model, last = train(
-                recipe, partial, lambda now: observe(_describe(now), now.epoch, recipe.epochs)
-            )
+            model, last = train(recipe, partial, lambda now: observe(_describe(now), now.epoch, recipe.epochs))
         except KeyboardInterrupt:
             if partial.exists():
                 print(f"verifier: the same command resumes from {partial}", file=sys.stderr)
             raise
     digest = write_model(model, out)
+    partial.unlink(missing_ok=True)
     seconds = time.monotonic() - started
     if arguments.json:
         emit_json(
@@ -146,9 +146,7 @@ def _require_recipe(arguments: argparse.Namespace) -> None:
     )
     for option in ("epochs", "d_model", "d_mlp"):
         value, largest = getattr(arguments, option), 10**8 if option == "epochs" else LARGEST_WIDTH
-        require(
-            1 <= value <= largest, f"--{option.replace('_', '-')}", f"must be in 1..{largest}, not {value}"
-        )
+        require(1 <= value <= largest, f"--{option.replace('_', '-')}", f"must be in 1..{largest}, not {value}")
     fraction = arguments.fraction
     require(fraction is None or 0.0 < fraction <= 1.0, "--fraction", f"must be in (0, 1], not {fraction}")
     decay = arguments.weight_decay
@@ -183,29 +181,9 @@ def _require_writable(out: Path, *, force: bool) -> None:
         raise InputError(parent, "", "is not writable")
 
 
-def _require_same_recipe(partial: Path, recipe: Recipe) -> None:
-    """Refuse to resume from a file that is damaged or was left by a run with other options."""
-    if not partial.exists():
-        return
-    import torch
-
-    advice = "delete it to start afresh"
-    try:
-        state = torch.load(partial, weights_only=True)
-        found = state["recipe"]
-    except Exception as error:  # torch.load raises a dozen kinds for a damaged file
-        raise InputError(partial, "", f"is not a readable checkpoint; {advice}") from error
-    if found != repr(recipe):
-        raise InputError(partial, "", f"belongs to another recipe, {found}; {advice}")
-
-
 def _describe(now: Progress) -> str:
     text = f"loss {now.loss:.2e}"
-    return (
-        text
-        if math.isnan(now.held_out_accuracy)
-        else f"{text}, held-out accuracy {now.held_out_accuracy:.2%}"
-    )
+    return text if math.isnan(now.held_out_accuracy) else f"{text}, held-out accuracy {now.held_out_accuracy:.2%}"
 
 
 def _finite(value: float) -> float | None:
