@@ -42,6 +42,8 @@ SUFFIX = ".safetensors"
 REFINEMENT_BUDGET = 64
 """What refinement may cost unless told otherwise, in multiples of the parameter count."""
 
+MADE_HERE = "the certificate made for it"
+
 Observer = Callable[[str, int, int], None]
 
 
@@ -109,17 +111,26 @@ def read_source(path: Path, read: Callable[[Path], ImportedModel]) -> Source:
 
     imported = read(path)
     if imported.format != native.FORMAT:
-        notes = (*imported.notes, *(f"{name} dropped: {why}" for name, why in imported.dropped.items()))
+        reasons: dict[str, list[str]] = {}
+        for name, why in imported.dropped.items():
+            reasons.setdefault(why, []).append(name)
+        notes = (*imported.notes, *(f"dropped {', '.join(names)}: {why}" for why, names in reasons.items()))
         return _source(path, encode(imported.model), imported.model.p, imported.format, notes)
+    if not path.name.endswith(SUFFIX):
+        raise InputError(path, "", f"is a native model file, and must be named *{SUFFIX}")
     source = read_native(path)
     if source.sha256 != imported.source_sha256:
         raise InputError(path, "", "changed while it was read")
     return source
 
 
+def name_of(path: Path) -> str:
+    """What the proof of a model is called: the file's name without its suffix."""
+    return path.name.removesuffix(SUFFIX) if path.name.endswith(SUFFIX) else path.stem
+
+
 def _source(path: Path, data: bytes, p: int, imported: str, notes: tuple[str, ...]) -> Source:
-    name = path.name.removesuffix(SUFFIX) if path.name.endswith(SUFFIX) else path.stem
-    return Source(path, name, data, hashlib.sha256(data).hexdigest(), p, imported, notes)
+    return Source(path, name_of(path), data, hashlib.sha256(data).hexdigest(), p, imported, notes)
 
 
 def require_name(path: Path, name: str) -> None:
@@ -189,11 +200,19 @@ class Explained:
 
 
 def explain(
-    source: Source, effort: int | None, semantics: str, observe: Observer = ignore, *, cheapest: bool = False
+    source: Source,
+    effort: int | None,
+    semantics: str,
+    observe: Observer = ignore,
+    *,
+    wanted: int | None = None,
+    cheapest: bool = False,
 ) -> Explained:
-    """Explain a model with one effort; or, with None, with the least one that lets the linear pass certify all.
+    """Explain a model with one effort; or, with None, try them in order of cost.
 
-    With `cheapest`, None means the least effort whose certificate the kernel accepts.
+    Trying ends when the linear pass certifies `wanted` inputs (None: all of them); should none do that, the
+    one that certifies most is taken, and the cheaper of two that certify the same. With `cheapest` the first
+    one will do.
 
     **Raises** `InputError` for a model the kernel does not accept; `Unexplained`.
     """
@@ -203,16 +222,26 @@ def explain(
     started = time.perf_counter()
     observe("explain", 0, 1)
     reading = search.read(fold(decode(source.data, str(source.path))))
-    try:
-        if effort is not None:
-            explanation = search.explain(reading, search.EFFORTS[effort])
-            certificate = search.certificate_bytes(reading, explanation, source.sha256)
-            return Explained(certificate, effort, (), time.perf_counter() - started)
-        efforts = (0,) if cheapest else tuple(range(len(search.EFFORTS)))
-        choice = search.choose(reading, source.data, source.sha256, semantics, observe, efforts)
-    except Rejected as error:
-        raise _unexplained(source, error) from None
-    return Explained(choice.certificate, choice.effort, choice.trials, time.perf_counter() - started)
+    if effort is not None:
+        explanation = search.explain(reading, search.EFFORTS[effort])
+        certificate = search.certificate_bytes(reading, explanation, source.sha256)
+        return Explained(certificate, effort, (), time.perf_counter() - started)
+    wanted = source.p**2 if wanted is None else wanted
+    best: search.Choice | None = None
+    trials: list[Trial] = []
+    for one in range(1 if cheapest else len(search.EFFORTS)):
+        try:
+            choice = search.choose(reading, source.data, source.sha256, semantics, observe, (one,))
+        except Rejected as error:
+            raise _unexplained(source, error) from None
+        trials += choice.trials
+        if best is None or trials[-1].certified_inputs > best.trials[0].certified_inputs:
+            best = choice
+        if trials[-1].certified_inputs >= wanted:
+            break
+    if best is None:
+        raise ValueError("there is no effort to try")
+    return Explained(best.certificate, best.effort, tuple(trials), time.perf_counter() - started)
 
 
 class Unexplained(Exception):
@@ -275,8 +304,12 @@ def _outcome(conclusion: Conclusion | None, failure: str, certificate: bytes, st
 
 
 def bad_input(error: Rejected, paths: Mapping[str, Path | str]) -> InputError:
-    """A malformed input as the error of the file it is in; the kernel's sentences begin with which one it is."""
-    part = (re.match("model|claim|certificate", error.detail) or ["model"])[0]
+    """A malformed input as the error of the file it is in.
+
+    The kernel's sentences about the model and the claim begin with these words; the others are about what the
+    certificate says.
+    """
+    part = (re.match("model|claim", error.detail) or ["certificate"])[0]
     return InputError(paths.get(part, part), "", str(error))
 
 
@@ -418,23 +451,41 @@ def prepare(job: Job, observe: Observer = ignore) -> Prepared:
     observe("read", 0, 1)
     source = read_source(job.path, job.read)
     claim_path, claim = ("claim", job.request.claim(source)) if job.claim is None else job.claim
+    try:
+        claimed = read_claim(claim)
+    except Rejected as error:
+        raise bad_input(error, {"claim": claim_path}) from None
     notes = source.notes
     if job.policies:
         found = stored(job.folder, source, claim, job.policies, observe)
+        if isinstance(found, Stored) and source.imported and not _same(job.folder / source.file_name, source.data):
+            found = f"{source.file_name} is missing there, or another"
         if isinstance(found, Stored):
             return Prepared(source, found.claim, found.certificate, found.outcome, None, found.signers, notes)
-        notes += (f"signed anew: {found}",) if found else ()
-    strategy, semantics = job.request.strategy, job.request.semantics
-    if job.claim is not None:
-        try:
-            claimed = read_claim(claim)
-        except Rejected as error:
-            raise bad_input(error, {"claim": claim_path}) from None
-        strategy, semantics = claimed.strategy, claimed.semantics
-    explained = explain(source, job.effort, semantics, observe, cheapest=strategy == "exhaustive")
-    paths = {"model": source.path, "claim": claim_path}
-    outcome = run_kernel(paths, source.data, claim, explained.certificate, observe)
+        notes += (f"made anew: {found}",) if found else ()
+    explained = explain(
+        source,
+        job.effort,
+        claimed.semantics,
+        observe,
+        wanted=claimed.certified_inputs,
+        cheapest=claimed.strategy == "exhaustive",
+    )
+    paths = {"model": source.path, "claim": claim_path, "certificate": MADE_HERE}
+    try:
+        outcome = run_kernel(paths, source.data, claim, explained.certificate, observe)
+    except InputError as error:
+        if error.source == MADE_HERE:
+            raise Unexplained(error.rule) from None
+        raise
     return Prepared(source, claim, explained.certificate, outcome, explained, (), notes)
+
+
+def _same(path: Path, data: bytes) -> bool:
+    try:
+        return read_limited(path, limits.MODEL_BYTES) == data
+    except OSError:
+        return False
 
 
 def sign(prepared: Prepared, key: SigningKey) -> bytes:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import hashlib
 import json
 import random
 import shutil
@@ -344,6 +345,16 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         {
             "claim.json": elsewhere,
             **signed(lambda s: _reclaim(s, elsewhere)),
+        },
+    )
+
+    yield (
+        "5-claim-is-not-json",
+        5,
+        "SYNTAX",
+        {
+            "claim.json": b"all of it",
+            **signed(set_at("predicate.claimDigest.sha256", hashlib.sha256(b"all of it").hexdigest())),
         },
     )
 

@@ -114,6 +114,7 @@ def test_hostile_text_is_refused_fast(name: str, data: bytes, reason: Reason) ->
     "line",
     [
         pytest.param("a = " + "9" * 60_000, id="digits"),
+        pytest.param("a = " + "[\n" * 20_000 + "]\n" * 10_000, id="nested-arrays-over-lines"),
         pytest.param("a = " + "[" * 20_000 + "]" * 20_000, id="nested-arrays"),
         pytest.param("a = " + "{b=" * 15_000 + "1" + "}" * 15_000, id="nested-tables"),
         pytest.param(".".join("a" * 30_000) + " = 1", id="dotted-name"),

@@ -265,8 +265,7 @@ class TestCommitted:
 
         policy = read_policy(CERTIFICATES / "policy.toml")
         keys: list[Any] = [
-            SSlibKey.from_crypto(load_pem_public_key(key.pem), keyid=keyid)  # type: ignore[arg-type]
-            for keyid, key in policy.keys.items()
+            SSlibKey.from_crypto(load_pem_public_key(key.pem), keyid=keyid) for keyid, key in policy.keys.items()
         ]
         envelope = Envelope.from_dict(json.loads(proof.read_bytes())["dsseEnvelope"])
         assert envelope.verify(keys, threshold=1)

@@ -31,12 +31,13 @@ class Explanation:
 
 
 def encode_certificate(
-    explanation: Explanation, neurons: Neurons, weights: NDArray[np.float64], p: int, model_sha256: str
+    explanation: Explanation, neurons: Neurons, weights: NDArray[np.float64], p: int, unit: int, model_sha256: str
 ) -> bytes:
     """Round an explanation to a certificate, as canonical JSON (sorted names, no spaces, a final newline).
 
     **Arguments**
 
+    - `unit`: the amplitudes of `neurons` are in units of 2^unit.
     - `weights`: (n,) the quadrature weight α_i·|ω_i| of every neuron, used to place the boxes of the rectangle method.
     """
     top = max(float(neurons.amplitude[family.neurons].max()) for family in explanation.families)
@@ -72,7 +73,7 @@ def encode_certificate(
         "cells": explanation.cells,
         "output_frequencies": list(explanation.output_frequencies),
         "critical_offsets": explanation.critical_offsets,
-        "amplitude_exponent": exponent,
+        "amplitude_exponent": exponent + unit,
         "families": families,
         "outliers": sorted(explanation.outliers),
         "on": sorted(explanation.on),
@@ -96,7 +97,7 @@ def _increasing(shells: Sequence[float]) -> list[int]:
 
 def _boxes(frequency: int, explanation: Explanation, neurons: Neurons, weights: NDArray[np.float64]) -> dict[str, int]:
     members = np.concatenate([f.neurons for f in explanation.families if f.frequency == frequency])
-    share = weights[members] / weights[members].sum()
+    share = (weights[members] + 1e-300) / (weights[members] + 1e-300).sum()
     phases = neurons.phase[members]
     return {
         "frequency": frequency,

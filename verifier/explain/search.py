@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -28,6 +29,11 @@ from verifier.kernel import check
 from verifier.model import FoldedCircuit
 
 SAMPLED_OFFSETS = 12
+STRAY = 0.02  # a frequency whose neurons write less than this share of everything is no frequency of the mechanism
+
+
+class NothingToExplain(ValueError):
+    """The circuit has no neuron with a frequency."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,32 +84,58 @@ EFFORTS = (
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A circuit as the explainer sees it."""
+    """A circuit as the explainer sees it: its tables scaled by powers of two, so that float64 cannot overflow.
 
-    circuit: FoldedCircuit
+    **Fields**
+
+    - `p`; `a`, `b`: (n, p), pre-activations divided by 2^`exponent`.
+    """
+
+    p: int
+    a: Array
+    b: Array
+    exponent: int
     spectrum: Spectrum
     neurons: Neurons
 
 
 def read(circuit: FoldedCircuit) -> Reading:
-    s = spectrum(circuit.A, circuit.B, circuit.W)
-    return Reading(circuit, s, read_neurons(s))
+    a, b, w = (np.asarray(table, dtype=np.float64) for table in (circuit.A, circuit.B, circuit.W))
+    exponent = _exponent(a, b)
+    a, b = np.ldexp(a, -exponent), np.ldexp(b, -exponent)
+    s = spectrum(a, b, np.ldexp(w, -_exponent(w)))
+    return Reading(circuit.p, a, b, exponent, s, read_neurons(s))
+
+
+def _exponent(*tables: Array) -> int:
+    """The binary exponent of the largest entry, 0 for none."""
+    return math.frexp(max(float(np.abs(table).max()) for table in tables))[1]
 
 
 def explain(reading: Reading, effort: Effort) -> Explanation:
-    """An explanation of a given effort."""
-    s, n, p = reading.spectrum, reading.neurons, reading.circuit.p
+    """An explanation of a given effort.
+
+    **Raises** `NothingToExplain` when no neuron depends on its input.
+    """
+    s, n, p = reading.spectrum, reading.neurons, reading.p
     half = (p - 1) // 2
-    usable = (n.amplitude > 0) & (n.amplitude >= 1e-9 * n.amplitude.max())
-    importance = s.reach * s.mean_activation + 1e-30 * n.amplitude.max() * max(float(s.reach.max()), 1e-300)
+    usable = n.amplitude > 1e-9 * n.amplitude.max()
+    importance = s.reach * s.mean_activation + 1e-12  # nothing weighs nothing: averages are taken with it
     families: list[FoundFamily] = []
+    outliers: set[int] = set()
+    written = np.bincount(n.frequency[usable], weights=importance[usable], minlength=half + 1)
+    if not usable.any():
+        raise NothingToExplain("no neuron depends on its input")
     for frequency in sorted(set(n.frequency[usable].tolist())):
         members = np.flatnonzero(usable & (n.frequency == frequency))
-        families += _split(reading, members, frequency, effort, importance)
+        if written[frequency] < min(STRAY * written.sum(), written.max()):
+            outliers.update(members.tolist())  # too few for a quadrature, and not worth an output frequency
+        else:
+            families += _split(reading, members, frequency, effort, importance)
     families, on, off, losses = _assign(reading, families, ~usable)
     count = int(effort.outliers * len(importance))
     chosen = losses.argsort(kind="stable")[::-1][:count]
-    outliers = {int(i) for i in chosen if losses[i] > 0}
+    outliers.update(int(i) for i in chosen if losses[i] > 0)
     return Explanation(
         families=tuple(families),
         shells=tuple(_shells(f, effort.shells) for f in families),
@@ -133,10 +165,9 @@ def _split(reading: Reading, members: Indices, frequency: int, effort: Effort, i
 
 def _residuals(reading: Reading, family: FoundFamily) -> tuple[Array, Array]:
     """r and r′ of every member over its amplitude, balanced, shapes (m, p) (Lemma R in floating point)."""
-    c, n, k = reading.circuit, reading.neurons, family.frequency
-    index, p = family.neurons, c.p
+    n, k, p, index = reading.neurons, family.frequency, reading.p, family.neurons
     alpha, phase = n.amplitude[index, None], n.phase[index, None]
-    a, b = c.A[index] / alpha, c.B[index] / alpha - family.dc
+    a, b = reading.a[index] / alpha, reading.b[index] / alpha - family.dc
     tokens = np.arange(p)[None, :]
     for h, (z, v) in enumerate(family.profile, start=1):
         wave = turns(h * (k * tokens / p + phase))
@@ -148,7 +179,7 @@ def _residuals(reading: Reading, family: FoundFamily) -> tuple[Array, Array]:
 
 def _profile_values(reading: Reading, family: FoundFamily, delta: int) -> Array:
     """T_δ at every member's phase and every b, shape (m, p)."""
-    p, k = reading.circuit.p, family.frequency
+    p, k = reading.p, family.frequency
     x = k * np.arange(p)[None, :] / p + reading.neurons.phase[family.neurons, None]
     values = np.full(x.shape, family.dc)
     for h, (z, v) in enumerate(family.profile, start=1):
@@ -163,8 +194,7 @@ def _assign(
 
     The cost is the mean of the ReLU lemma's U over sampled offsets, times the range of the neuron's outputs.
     """
-    c, s, n = reading.circuit, reading.spectrum, reading.neurons
-    p = c.p
+    s, n, p = reading.spectrum, reading.neurons, reading.p
     offsets = np.unique(np.linspace(0, p - 1, SAMPLED_OFFSETS).astype(int))
     losses = np.zeros(len(unusable))
     on: list[int] = []
@@ -182,7 +212,7 @@ def _assign(
             u = np.maximum(sign * ra - depth, 0) + np.maximum(sign * r2 - depth, 0)
             inside += u.mean(axis=1)
         inside *= alpha / len(offsets)
-        a, b = c.A[family.neurons], c.B[family.neurons]
+        a, b = reading.a[family.neurons], reading.b[family.neurons]
         costs = {}
         for name, pick in (("on", -1.0), ("off", 1.0)):
             x, y = pick * a, pick * b
@@ -198,6 +228,11 @@ def _assign(
         if keep.any():
             spread = np.sqrt((r[keep] ** 2).mean(axis=1) + (r2[keep] ** 2).mean(axis=1))
             result.append(FoundFamily(family.frequency, family.dc, family.profile, family.neurons[keep], spread))
+    if not result:  # an explanation has a family; keep the first as it was
+        first = families[0]
+        members = set(first.neurons.tolist())
+        result = [replace(first, spread=np.ones(len(first.neurons)))]
+        on, off = [i for i in on if i not in members], [i for i in off if i not in members]
     return result, on, off, losses
 
 
@@ -209,7 +244,7 @@ def _shells(family: FoundFamily, count: int) -> tuple[float, ...]:
 
 def _output_frequencies(reading: Reading, families: list[FoundFamily], count: int) -> tuple[int, ...]:
     """The families' frequencies, then those at which the neurons write most."""
-    s, p = reading.spectrum, reading.circuit.p
+    s, p = reading.spectrum, reading.p
     written = (np.abs(s.w) * s.mean_activation[:, None]).sum(axis=0)
     order = written[1 : (p - 1) // 2 + 1].argsort(kind="stable")[::-1] + 1
     chosen = sorted({f.frequency for f in families})
@@ -220,7 +255,7 @@ def _output_frequencies(reading: Reading, families: list[FoundFamily], count: in
 def certificate_bytes(reading: Reading, explanation: Explanation, model_sha256: str) -> bytes:
     s, n = reading.spectrum, reading.neurons
     weight = n.amplitude * np.abs(s.w[np.arange(len(n.frequency)), n.frequency])
-    return encode_certificate(explanation, n, weight, reading.circuit.p, model_sha256)
+    return encode_certificate(explanation, n, weight, reading.p, reading.exponent, model_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +295,8 @@ def choose(
     The kernel itself is the judge: each trial is a check of the claim "at least 0 inputs", and what it proves is
     compared.
 
-    **Raises** `Rejected` when the kernel refuses an explanation for another reason than too few inputs.
+    **Raises** `NothingToExplain`; `Rejected` when the kernel refuses an explanation for another reason than too few
+    inputs.
     """
     best: tuple[tuple[int, Fraction], Choice] | None = None
     trials: list[Trial] = []
@@ -268,7 +304,7 @@ def choose(
         explanation = explain(reading, EFFORTS[effort])
         certificate = certificate_bytes(reading, explanation, model_sha256)
         start = time.perf_counter()
-        conclusion = check(model, _open_claim(reading.circuit.p, model_sha256, semantics), certificate, observe)
+        conclusion = check(model, _open_claim(reading.p, model_sha256, semantics), certificate, observe)
         seconds = time.perf_counter() - start
         accuracy = conclusion.accuracy
         margin = accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent

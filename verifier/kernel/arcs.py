@@ -41,6 +41,12 @@ class Weights:
 
 
 def weights(split: Split, outputs_beyond: bool) -> Weights:
+    """The packed vectors of one split.
+
+    **Raises** `Rejected(CAPACITY)` when a part of it does not fit a lane (a skip far above every neuron).
+    """
+    largest = 2 * max(*split.size, split.rest, abs(split.over))
+    require_capacity(largest, "an output in the units of the sums")
     coefficients = [part for pair in split.omega for part in pair]
     radii = list(split.size)
     signal = [2 * x for x in coefficients] + [0] * len(radii) + [split.rest]
@@ -48,7 +54,7 @@ def weights(split: Split, outputs_beyond: bool) -> Weights:
     if outputs_beyond:
         signal.append(split.over)
         spread.append(min(split.over, 0))
-    return Weights(pack(signal), pack(spread), 2 * max([*radii, split.rest, abs(split.over)]))
+    return Weights(pack(signal), pack(spread), largest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -474,14 +480,18 @@ def add_outlier(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights)
     sums.bound += vector.largest * (max(map(abs, row_a)) + max(map(abs, row_b)))
 
 
-def add_skip(sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: int, cost: Cost) -> int:
-    """Add the skip tables, split like a neuron's outputs with activation 1; returns the largest sum of their rests."""
+def add_skip(
+    sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: int, cost: Cost
+) -> tuple[int, int]:
+    """Add the skip tables, split like a neuron's outputs with activation 1; returns the least and the largest sum of
+    their rests.
+    """
     largest = max(max(map(abs, row)) for table in (circuit.skip_a, circuit.skip_b) for row in table)
     coarse = max(0, largest.bit_length() - limits.OUT_BITS)
     splitter = Splitter(circuit.p, frequencies, limits.OUT_BITS - 18)
     lift = coarse + splitter.drop - drop
     beyond = circuit.outputs > circuit.p
-    rest = 0
+    least = most = 0
     for table, part in ((circuit.skip_a, sums.part_a), (circuit.skip_b, sums.part_b)):
         rows = [[x >> coarse for x in row] for row in table]
         splits = [_lifted(split, lift) for split in splitter.split(rows, cost, "skip")]
@@ -489,8 +499,9 @@ def add_skip(sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: i
         for x, vector in enumerate(vectors):
             part[x] = [value + vector.signal for value in part[x]]
         sums.bound += max(vector.largest for vector in vectors)
-        rest += max(split.rest for split in splits)
-    return rest
+        least += min(split.rest for split in splits)
+        most += max(split.rest for split in splits)
+    return least, most
 
 
 def _lifted(split: Split, lift: int) -> Split:
@@ -539,13 +550,13 @@ class ArcSums:
 
     **Fields**
 
-    - `sums` in units of 2^-(pre_scale + out_scale − `drop`); `splits` of all neurons; `skip_rest`: the skips' largest
-      rest.
+    - `sums` in units of 2^-(pre_scale + out_scale − `drop`); `splits` of all neurons; `skip_rest`: the skips' least
+      and largest rest.
     - `integrals`: Lemma I for every family (in the certificate's order) and every δ.
     """
 
     sums: Sums
     splits: list[Split]
     drop: int
-    skip_rest: int
+    skip_rest: tuple[int, int]
     integrals: tuple[tuple[Integral, ...], ...]

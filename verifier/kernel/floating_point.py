@@ -57,12 +57,23 @@ ARITHMETIC = {
 }
 
 
+def _require_range(values: Sequence[int], what: str) -> None:
+    """Reject unless no value can overflow: an infinity times a zero weight is not a number, and spreads.
+
+    **Raises** `Rejected(NOT_PROVED)`.
+    """
+    require(max(values) < OVERFLOW, Reason.NOT_PROVED, f"{what}: an intermediate result may overflow")
+
+
 def _units(tensor: Tensor) -> Vector:
     """Absolute values, rounded up to units."""
     shift = tensor.exponent + UNIT_BITS
     if shift >= 0:
-        return [abs(x) << shift for x in tensor.integers]
-    return [-(-abs(x) >> -shift) for x in tensor.integers]
+        values = [abs(x) << shift for x in tensor.integers]
+    else:
+        values = [-(-abs(x) >> -shift) for x in tensor.integers]
+    _require_range(values, "a weight")
+    return values
 
 
 def _scaled(values: Sequence[int], factor: Fraction) -> Vector:
@@ -104,8 +115,10 @@ def _through(
     """One affine layer: the computed x·W + b for a computed x; `size` bounds the exact result where that is known
     better.
     """
-    reach = layer.reach(_plus(x.size, x.error))
-    require(max(reach) < OVERFLOW, Reason.NOT_PROVED, f"{what}: an intermediate result may overflow")
+    operands = _plus(x.size, x.error)
+    _require_range(operands, what)
+    reach = layer.reach(operands)
+    _require_range(_plus(reach, layer.bias), what)
     if size is None:
         size = _plus(layer.reach(x.size), layer.bias)
     relative = arithmetic.product_error(len(x.size) + 2, what)
@@ -117,6 +130,7 @@ def _added(x: _Signal, y: _Signal, arithmetic: Arithmetic, size: Sequence[int] |
     if size is None:
         size = _plus(x.size, y.size)
     error = _plus(x.error, y.error)
+    _require_range(_plus(size, error), "a sum")
     rounding = _scaled(_plus(size, error), arithmetic.sum_error())
     return _Signal(list(size), [e + r + 1 for e, r in zip(error, rounding, strict=True)])
 

@@ -302,7 +302,7 @@ class _Terms:
         wave = 4 * abs(wave)
         return wave * re >> TABLE_BITS, wave * im >> TABLE_BITS, slack
 
-    def result(self, skip_rest: int) -> tuple[int, Budget, int]:
+    def result(self, skip_rest: tuple[int, int]) -> tuple[int, Budget, int]:
         """Theorem L: the direct maximum, its terms, and the naive comparison.
 
         A logit's own error is half of each range, because μ may hold the middle. Units are doubled, so half a rest is
@@ -314,8 +314,8 @@ class _Terms:
             # naive bound.
             quadrature[k] = (400 * rule.weight * rule.bound // (628 << BOUND_BITS)) + 1
             naive += 1600 * rule.weight // 5921 + 1
-        skip = min(skip_rest, self.rest)
-        budget = Budget(quadrature, self.profile, self.other, self.band, self.rest - skip, skip)
+        # At every input the rest is that of the neurons plus that of the skips, which lies between the two given.
+        budget = Budget(quadrature, self.profile, self.other, self.band, self.rest - skip_rest[0], skip_rest[1])
         rest = sum(self.profile.values()) + sum(self.other.values()) + self.band + self.rest
         summed = sum(quadrature.values()) + rest
         return min(self.direct, summed), budget, naive + rest

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from verifier.model import FoldedCircuit
 
-FREQUENCIES = 5
+FREQUENCIES = 6
 DC, SECOND, FIFTH = 0.2, 0.11, 0.07
 RESIDUAL = 0.01  # of the amplitude, standard deviation, per entry of A and B
 OUTPUT_NOISE = 0.005  # of β, standard deviation, per entry of W

@@ -1,0 +1,310 @@
+"""`verifier certify`: export, check and sign, in one go."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifier.cli import BAD_INPUT, FAILED, OK
+from verifier.commands.check import add_claim_arguments, complain, request
+from verifier.commands.export import add_effort_argument
+from verifier.commands.import_ import add_source_arguments, read_source
+from verifier.console import add_output_arguments, emit_json, progress, say
+from verifier.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from verifier.formats import ImportedModel
+    from verifier.pipeline import Job, Observer, Prepared
+    from verifier.proof.keys import PublicKey, SigningKey
+    from verifier.proof.policy import Policy
+    from verifier.results import Result
+
+HELP = """Explain each model, prove the claim about it, and sign the proof: OUT/<name>/ gets certificate.json,
+claim.json and proof.sigstore.json, all three or, when the claim is not proved, none. A checkpoint of another
+format is imported on the way, and its native model file goes there too. A proof that is there already, for the
+same claim, signed by a key of OUT/policy.toml or by yours, and confirmed by the kernel now, is kept."""
+
+MOST_JOBS = 64
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="a model file, or a checkpoint")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("certificates"),
+        metavar="DIR",
+        help="where the proofs go (default: certificates)",
+    )
+    parser.add_argument("--force", action="store_true", help="make and sign anew what is there already")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        metavar="FILE",
+        help="the signing key (default: VERIFIER_KEY, else yours, made on first use)",
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    add_effort_argument(parser)
+    add_claim_arguments(parser)
+    add_source_arguments(parser)
+    add_output_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    signer = _Signer(arguments.key)
+    jobs = _jobs(arguments, signer)
+    entries: list[_Entry] = []
+    for job, attempt in _attempts(jobs, arguments):
+        entry = _finish(job, attempt, signer)
+        if entry.message:
+            complain(entry.message)
+        entries.append(entry)
+    _print(entries, arguments)
+    return max(entry.code for entry in entries)
+
+
+class _Signer:
+    """The key to sign with, read or made when it is first needed; one that was named, at once."""
+
+    __slots__ = ("_key", "_option")
+
+    def __init__(self, option: Path | None) -> None:
+        from verifier.proof.keys import named_path, signing_key
+
+        self._option = option
+        self._key = signing_key(option) if option is not None or named_path() is not None else None
+
+    def key(self) -> SigningKey:
+        from verifier.proof.keys import signing_key
+
+        if self._key is None:
+            self._key = signing_key(self._option)
+        return self._key
+
+    def public(self) -> PublicKey | None:
+        """The key's public half, if the key exists: from the file beside it, which takes no passphrase."""
+        from verifier.proof.keys import default_path, read_public_key
+
+        if self._key is not None:
+            return self._key.public
+        try:
+            path = default_path()
+        except InputError:  # no home folder
+            return None
+        beside = path.with_name(path.name.removesuffix(".pem") + ".pub.pem")
+        return read_public_key(beside) if beside.is_file() else None
+
+
+def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
+    from verifier import pipeline
+    from verifier.kernel import limits
+
+    asked = request(arguments)
+    out: Path = arguments.out
+    if not 1 <= arguments.jobs <= MOST_JOBS:
+        raise InputError("--jobs", "", f"must be in 1..{MOST_JOBS}, not {arguments.jobs}")
+    claim = None
+    if arguments.claim is not None:
+        if len(arguments.models) > 1:
+            raise InputError("--claim", "", "is about one model, and several are named")
+        claim = arguments.claim, pipeline.read_file(arguments.claim, limits.CLAIM_BYTES)
+    names: dict[str, Path] = {}
+    for path in arguments.models:
+        name = pipeline.name_of(path)
+        pipeline.require_name(path, name)
+        if name in names:
+            raise InputError(path, "", f"would have its proof where that of {names[name]} goes")
+        names[name] = path
+    pipeline.require_writable(out)
+    policies: tuple[Policy, ...] = ()
+    if not arguments.force:
+        policies = pipeline.trusted(_policy(out), signer.public())
+    read = partial(_read, arguments)
+    return [
+        pipeline.Job(path, read, asked, claim, arguments.effort, out / name, policies) for name, path in names.items()
+    ]
+
+
+def _policy(out: Path) -> Path | None:
+    """The policy beside the proofs, if there is one."""
+    path = out / "policy.toml"
+    return path if path.is_file() else None
+
+
+def _read(arguments: argparse.Namespace, path: Path) -> ImportedModel:
+    return read_source(path, arguments)
+
+
+def _attempts(jobs: list[Job], arguments: argparse.Namespace) -> Iterator[tuple[Job, Prepared | Exception]]:
+    """Prepare every job, in order, with as many processes as were asked for."""
+    quiet = arguments.quiet or arguments.json
+    if min(arguments.jobs, len(jobs)) == 1:
+        for job in jobs:
+            with progress(quiet=quiet) as observe:
+                attempt = _attempt(job, observe if len(jobs) == 1 else _named(job, observe))
+            yield job, attempt
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    # Spawned, since a fork would copy the threads of the progress display.
+    pool = ProcessPoolExecutor(min(arguments.jobs, len(jobs)), get_context("spawn"), _die_quietly)
+    with pool, progress(quiet=quiet) as observe:
+        futures = [pool.submit(_attempt, job) for job in jobs]
+        try:
+            for done, (job, future) in enumerate(zip(jobs, futures, strict=True)):
+                observe(f"certify, {arguments.jobs} at a time", done, len(jobs))
+                try:
+                    yield job, future.result()
+                except BrokenProcessPool:
+                    yield job, InputError(job.path, "", "its process died; is there enough memory?")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _die_quietly() -> None:
+    """Let an interruption end a worker without a traceback; the parent says what happened."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _named(job: Job, observe: Observer) -> Observer:
+    return lambda step, done, total: observe(f"{job.folder.name}: {step}", done, total)
+
+
+def _attempt(job: Job, observe: Observer | None = None) -> Prepared | Exception:
+    """One job, with its expected failures as values: one model must not stop the others."""
+    from verifier import pipeline
+
+    try:
+        return pipeline.prepare(job, observe or pipeline.ignore)
+    except (InputError, pipeline.Unexplained) as error:
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """How one model ended: its exit code, its state in a word or two, and what to say on standard error."""
+
+    path: Path
+    code: int
+    state: str
+    message: str
+    result: Result | None
+
+
+def _finish(job: Job, attempt: Prepared | Exception, signer: _Signer) -> _Entry:
+    """Sign and write what was prepared, if it was proved."""
+    from verifier import pipeline
+    from verifier.results import Result
+
+    path = job.path
+    if isinstance(attempt, InputError):
+        return _Entry(path, BAD_INPUT, "bad input", str(attempt), None)
+    if isinstance(attempt, Exception):
+        return _Entry(path, FAILED, "not explained", f"{path}: not explained: {attempt}", None)
+    outcome, explained = attempt.outcome, attempt.explained
+    notes = attempt.notes
+    if not outcome.proved:
+        message = f"{path}: not proved: {outcome.failure}; nothing was written"
+        result = Result(str(path), outcome, explained, notes=(*notes, *_advice(attempt)))
+        return _Entry(path, FAILED, "not proved", message, result)
+    names = {"certificate": pipeline.CERTIFICATE, "claim": pipeline.CLAIM, "proof": pipeline.PROOF}
+    if attempt.source.imported:
+        notes = (f"imported ({attempt.source.imported}): the proof is about {attempt.source.file_name}", *notes)
+        names["model"] = attempt.source.file_name
+    files = {kind: str(job.folder / name) for kind, name in names.items()}
+    if attempt.kept:
+        signers = ", ".join(attempt.kept)
+        notes += ("the kernel has confirmed the proof now; --force makes and signs it anew",)
+        result = Result(str(path), outcome, None, files, signers, kept=True, notes=notes)
+        return _Entry(path, OK, "already certified", "", result)
+    try:
+        keyid, more = _sign(job, attempt, names, signer)
+    except InputError as error:
+        return _Entry(path, BAD_INPUT, "not written", str(error), None)
+    result = Result(str(path), outcome, explained, files, keyid, notes=notes + more)
+    return _Entry(path, OK, "certified", "", result)
+
+
+def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) -> tuple[str, tuple[str, ...]]:
+    """Sign and write; returns the key's fingerprint, and what the user should know.
+
+    **Raises** `InputError`.
+    """
+    from verifier import pipeline
+    from verifier.proof.policy import read_policy
+
+    source, folder = prepared.source, job.folder
+    key = signer.key()
+    contents = {
+        "certificate": prepared.certificate,
+        "claim": prepared.claim,
+        "proof": pipeline.sign(prepared, key),
+        "model": source.data,
+    }
+    model = folder / names.get("model", "")
+    if "model" in names and model.exists() and model.samefile(job.path):
+        raise InputError(model, "", "is the source itself; choose another --out")
+    pipeline.require_writable(folder, tuple(names.values()))
+    removed = pipeline.store(folder, {name: contents[kind] for kind, name in names.items()})
+    notes = [f"removed {folder / name}, which signed the proof that was replaced" for name in removed]
+    policy = _policy(folder.parent)
+    if policy is not None and key.public.keyid not in read_policy(policy).keys:
+        notes.append(f"{policy} does not name this key, so that `verifier gate` will not accept the proof")
+    return key.public.keyid, tuple(notes)
+
+
+def _advice(prepared: Prepared) -> tuple[str, ...]:
+    """What could be claimed instead."""
+    conclusion = prepared.outcome.conclusion
+    certified = 0 if conclusion is None else conclusion.accuracy.certified_inputs
+    if conclusion is None or not certified:
+        return ()
+    strategy = "; --strategy refined may prove more" if conclusion.claim.strategy == "linear" else ""
+    return (f"--at-least {certified} claims what was proved{strategy}",)
+
+
+def _print(entries: list[_Entry], arguments: argparse.Namespace) -> None:
+    from verifier.results import overview, show
+
+    if len(entries) == 1:
+        (entry,) = entries
+        if arguments.json:
+            if entry.code != BAD_INPUT:
+                emit_json(_document(entry))
+        elif entry.result is not None:
+            show(entry.result, quiet=arguments.quiet)
+        return
+    if arguments.json:
+        documents = [_document(entry) for entry in entries]
+        certified = sum(entry.code == OK for entry in entries)
+        emit_json({"models": documents, "certified": certified, "failed": len(entries) - certified})
+        return
+    for entry in entries:
+        if entry.result is not None and entry.code != OK:
+            show(entry.result, quiet=arguments.quiet)
+    overview([(entry.path.stem, entry.state, entry.result) for entry in entries], quiet=arguments.quiet)
+    for entry in entries:
+        for note in () if entry.result is None else entry.result.notes:
+            say(f"{entry.path.stem}: {note}", quiet=arguments.quiet)
+    say(f"proofs in {arguments.out}/<name>/", quiet=arguments.quiet)
+
+
+def _document(entry: _Entry) -> dict[str, object]:
+    from verifier.results import document
+
+    if entry.result is None:
+        return {
+            "proved": False,
+            "state": entry.state,
+            "reason": one_line(entry.message),
+            "model": {"file": str(entry.path)},
+        }
+    return {"state": entry.state, **document(entry.result)}

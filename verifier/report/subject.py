@@ -1,0 +1,184 @@
+"""What a report is about: a model, a certificate for it, a claim, and the signed proof if there is one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from verifier.errors import InputError
+from verifier.kernel import Rejected, limits
+from verifier.kernel.certificate import Certificate, read_certificate
+from verifier.pipeline import CERTIFICATE, CLAIM, PROOF, SUFFIX, Observer, Request, Source, explain, ignore, read_file
+
+if TYPE_CHECKING:
+    from verifier.model import FoldedCircuit
+
+CERTIFICATES, MODELS = Path("certificates"), Path("models")
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """What a proof file says. Its signature is not verified here, and whoever prints this must say so.
+
+    **Fields**
+
+    - `path`: the proof; `keyid`: the key that is said to have signed it.
+    - `about_these_files`: whether it names the digests of the model, claim and certificate at hand.
+    """
+
+    path: Path
+    keyid: str
+    about_these_files: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model and what was found about it.
+
+    **Fields**
+
+    - `source`: the model's bytes and names; `circuit`: folded, in float64.
+    - `certificate`, `certificate_bytes`: an explanation; from a file, or made now.
+    - `claim_bytes`: the claim beside the certificate, else "every input" for binary32 by the linear strategy.
+    - `folder`: where the certificate lies, or None when it was made now.
+    - `signed`: the proof beside it, if there is one.
+    """
+
+    source: Source
+    circuit: FoldedCircuit
+    certificate: Certificate
+    certificate_bytes: bytes
+    claim_bytes: bytes
+    folder: Path | None
+    signed: Signed | None
+
+
+def find_subject(
+    path: Path,
+    *,
+    model: Path | None = None,
+    certificates: Path = CERTIFICATES,
+    effort: int | None = None,
+    cheapest: bool = False,
+    observe: Observer = ignore,
+) -> Subject:
+    """A subject from a model file or a certificate.
+
+    **Arguments**
+
+    - `path`: a model in any format that `import` reads, or a `certificate.json`.
+    - `model`: the certificate's model; by default the one in `models/` named like the certificate's folder.
+    - `certificates`: where to look for a model's certificate.
+    - `effort`: make a new certificate with this effort, instead of using a stored one.
+    - `cheapest`: when one has to be made, take the least effort the kernel accepts.
+
+    **Raises** `InputError`.
+    """
+    if _is_certificate(path):
+        source = _read(model or _model_of(path))
+        return _stored(source, path, _bytes(path, limits.CERTIFICATE_BYTES))
+    if model is not None:
+        raise InputError("--model", "", f"goes with a certificate, and {path} is a model")
+    source = _read(path)
+    stored = certificates / source.name / CERTIFICATE
+    if effort is None and stored.is_file():
+        data = _bytes(stored, limits.CERTIFICATE_BYTES)
+        if source.sha256.encode() in data:
+            return _stored(source, stored, data)
+    made = explain(source, effort, "binary32", observe, cheapest=cheapest).certificate
+    return _subject(source, made, Request().claim(source), None, None)
+
+
+def _is_certificate(path: Path) -> bool:
+    return path.suffix == ".json"
+
+
+def _model_of(certificate: Path) -> Path:
+    """The model of certificates/<name>/certificate.json: models/<name>.safetensors beside `certificates`, or here."""
+    name = certificate.absolute().parent.name + SUFFIX
+    places = [certificate.absolute().parent.parent.parent / MODELS / name, MODELS / name]
+    for place in places:
+        if place.is_file():
+            return place
+    raise InputError(certificate, "", f"is about a model that is not {MODELS / name}; name it with --model")
+
+
+def _read(path: Path) -> Source:
+    from verifier.formats import import_file
+    from verifier.pipeline import read_source
+
+    return read_source(path, import_file)
+
+
+def _bytes(path: Path, limit: int) -> bytes:
+    return read_file(path, limit)
+
+
+def _stored(source: Source, path: Path, data: bytes) -> Subject:
+    folder = path.parent
+    claim = folder / CLAIM
+    claim_bytes = _bytes(claim, limits.CLAIM_BYTES) if claim.is_file() else Request().claim(source)
+    subject = _subject(source, data, claim_bytes, folder, str(path))
+    proof = folder / PROOF
+    if not proof.is_file():
+        return subject
+    digests = (source.sha256, _digest(claim_bytes), _digest(data))
+    return Subject(
+        source, subject.circuit, subject.certificate, data, claim_bytes, folder, read_signed(proof, digests)
+    )
+
+
+def _subject(source: Source, data: bytes, claim: bytes, folder: Path | None, name: str | None) -> Subject:
+    from verifier.model import decode, fold
+
+    where = name or "the certificate made now"
+    try:
+        certificate = read_certificate(data)
+    except Rejected as error:
+        raise InputError(where, "", str(error)) from None
+    circuit = fold(decode(source.data, str(source.path)))
+    if certificate.model_sha256 != source.sha256:
+        raise InputError(where, "model_sha256", f"is not that of {source.path}, {source.sha256}")
+    if (certificate.p, certificate.neurons) != (circuit.p, circuit.neurons):
+        raise InputError(where, "", f"is not for p = {circuit.p} and {circuit.neurons} neurons, like {source.path}")
+    return Subject(source, circuit, certificate, data, claim, folder, None)
+
+
+def read_signed(path: Path, digests: tuple[str, str, str]) -> Signed:
+    """What the proof in `path` says; `digests` are those of the model, the claim and the certificate.
+
+    **Raises** `InputError` for a file that is not a proof.
+    """
+    from verifier.proof.documents import PREDICATE_TYPE
+    from verifier.proof.envelope import MAX_BUNDLE_BYTES, decode_bundle
+    from verifier.proof.reasons import VerificationError
+    from verifier.proof.statement import decode_statement
+
+    try:
+        bundle = decode_bundle(_bytes(path, MAX_BUNDLE_BYTES))
+        statement = decode_statement(bundle.payload, (PREDICATE_TYPE,))
+    except VerificationError as error:
+        raise InputError(path, "", str(error)) from None
+    named = (statement.model_sha256, statement.claim_sha256, statement.certificate_sha256)
+    return Signed(path, bundle.keyid, named == digests)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def claim_of(subject: Subject) -> dict[str, object]:
+    """The claim as JSON (the kernel reads the bytes itself).
+
+    **Raises** `InputError`.
+    """
+    try:
+        claim = json.loads(subject.claim_bytes)
+    except (ValueError, RecursionError):
+        claim = None
+    if not isinstance(claim, dict):
+        raise InputError(subject.folder or subject.source.path, "claim", "is not a JSON object")
+    return claim
