@@ -223,24 +223,29 @@ def explain(
     observe("explain", 0, 1)
     reading = search.read(fold(decode(source.data, str(source.path))))
     if effort is not None:
-        explanation = search.explain(reading, search.EFFORTS[effort])
+        try:
+            explanation = search.explain(reading, search.EFFORTS[effort])
+        except search.NothingToExplain as error:
+            raise Unexplained(str(error)) from None
         certificate = search.certificate_bytes(reading, explanation, source.sha256)
         return Explained(certificate, effort, (), time.perf_counter() - started)
     wanted = source.p**2 if wanted is None else wanted
     best: search.Choice | None = None
     trials: list[Trial] = []
+    refused: Rejected | search.NothingToExplain | None = None
     for one in range(1 if cheapest else len(search.EFFORTS)):
         try:
             choice = search.choose(reading, source.data, source.sha256, semantics, observe, (one,))
-        except Rejected as error:
-            raise _unexplained(source, error) from None
+        except (Rejected, search.NothingToExplain) as error:
+            refused = error
+            continue
         trials += choice.trials
         if best is None or trials[-1].certified_inputs > best.trials[0].certified_inputs:
             best = choice
         if trials[-1].certified_inputs >= wanted:
             break
     if best is None:
-        raise ValueError("there is no effort to try")
+        raise _unexplained(source, refused)
     return Explained(best.certificate, best.effort, tuple(trials), time.perf_counter() - started)
 
 
@@ -248,8 +253,8 @@ class Unexplained(Exception):
     """The kernel accepts the model, and no certificate that the explainer makes for it."""
 
 
-def _unexplained(source: Source, error: Rejected) -> Exception:
-    """Whose fault a rejected certificate is that was made here: the model file's, or the explainer's."""
+def _unexplained(source: Source, error: Exception | None) -> Exception:
+    """Whose fault it is that no certificate made here is accepted: the model file's, or the explainer's."""
     try:
         read_model(source.data)
     except Rejected as cause:

@@ -288,13 +288,9 @@ def _facts(result: Result, c: Conclusion) -> list[tuple[str, str]]:
         off = upper(accuracy.floating_point, TEXT_DIGITS)
         rows.append(("arithmetic", f"{accuracy.semantics}: every executed logit is within {off} of the exact one"))
     error, naive = upper(c.logits.max_error, TEXT_DIGITS), upper(c.logits.naive, TEXT_DIGITS)
-    rows.append(
-        (
-            "closed form",
-            f"every exact logit is within {error} of it, but for an amount that all logits of one input share;"
-            f" with the naive quadrature bound it would be {naive}",
-        )
-    )
+    shared = "but for an amount that all logits of one input share"
+    near = f"every exact logit is within {error} of it, {shared}; with the naive quadrature bound {naive}"
+    rows.append(("closed form", near))
     if accuracy.max_deviation is not None:
         low, high = accuracy.max_deviation
         rows.append(("deviation", f"the largest true distance from it is {lower(low, 6)} to {upper(high, 6)}"))
@@ -302,7 +298,7 @@ def _facts(result: Result, c: Conclusion) -> list[tuple[str, str]]:
     rows.append(("explanation", ", ".join(counts)))
     per = _ratio(operations, c.parameters, 1)
     cost = f"{operations} ball operations, {per} per parameter, {outcome.seconds:.2f} s"
-    rows.append(("cost", f"{cost}; brute force takes {brute_force(c)} multiply-adds"))
+    rows.append(("cost", f"{cost}; brute force: {brute_force(c)} multiply-adds"))
     if result.files is not None:
         label = "files"
         for name in result.files.values():

@@ -18,6 +18,7 @@ LEMMAS = {
     "R": "residual: a neuron's pre-activation is its family's profile and a part of a plus a part of b",
     "C": "cells: where a family's profile has a known sign and depth",
     "S": "ReLU: a neuron is linear or zero up to a part of a plus a part of b, which depth makes small",
+    "I": "integral: the closed form's integrals of the families' profiles are known to within an error",
     "L": "logits: every logit is near a closed form, no term neglected",
     "A": "accuracy: at every certified input the largest logit is that of (a + b) mod p",
     "F": "floating point: the executed network is near the exact one",

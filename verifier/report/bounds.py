@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isqrt
 from operator import mul
 from pathlib import Path
 
@@ -149,18 +150,6 @@ def _strategy(subject: Subject, strategy: str, observe: Observer) -> Conclusion:
     return outcome.conclusion
 
 
-@dataclass(frozen=True, slots=True)
-class _Pass:
-    """The kernel's linear pass, up to where the inputs can be looked at one by one."""
-
-    circuit: Circuit
-    p: int
-    frequencies: tuple[int, ...]
-    terms: dict[int, list[tuple[int, int, int]]]
-    arc: object
-    exponent: int  # of the doubled lane units
-
-
 def _form_margin(subject: Subject) -> Fraction:
     """Lower bound, over all δ and d, of the closed form's margin Σ_k Re[G_k(δ)(1 − e(kd/p))]."""
     circuit, form, exponent = _closed_form(subject)
@@ -191,7 +180,6 @@ def _closed_form(subject: Subject) -> tuple[Circuit, dict[int, list[tuple[int, i
 
 
 AFTER_LINEAR = ("rotation", "centres", "margins", "floating point")
-METHODS = ("rectangle", "harmonic", "arc_sum")
 
 
 def _strategies(
@@ -202,10 +190,10 @@ def _strategies(
         count for step, count in operations.items() if step not in AFTER_LINEAR and step != "refinement"
     ) - sum(operations[f"quadrature: {name}"] for name in ("rectangle", "harmonic"))
     result = [Strategy("naive", form_margin - 2 * fraction(linear.logits.naive), base, "Theorem L")]
-    for method in METHODS:
-        own = operations.get(f"quadrature: {method.replace('_', ' ')}", 0) if method != "arc_sum" else 0
+    for method in ("rectangle", "harmonic"):
         margin = form_margin - 2 * method_error(linear, method)
-        result.append(Strategy(method.replace("_", " "), margin, base + own, "Theorem L"))
+        result.append(Strategy(method, margin, base + operations[f"quadrature: {method}"], "Theorem L"))
+    result.append(Strategy("arc sum", form_margin - 2 * fraction(linear.logits.max_error), base, "Theorem L"))
     result.append(_concluded("linear", linear))
     if refined is not None:
         result.append(_concluded("refined", refined))
@@ -330,8 +318,6 @@ def _pack(table: dict[tuple[int, int], list[int]], p: int) -> tuple[bytes, int, 
 
 
 def _modulus(re: int, im: int) -> int:
-    from math import isqrt
-
     return isqrt(re * re + im * im) + 1
 
 

@@ -18,12 +18,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from verifier.report.bounds import Evidence, fraction, method_error, term_total
-from verifier.report.facts import Mechanism, Wheel, profile_value, translated, wheels
+from verifier.report.facts import Mechanism, Wheel, profile_value, translated, wheels, wrap
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
     from verifier.report.subject import Subject
 
@@ -107,10 +109,11 @@ def render(name: str, view: View, form: str) -> bytes:
 
 
 def _panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """`count` panels, at most two in a row."""
-    columns = min(count, 2)
+    """`count` panels, two or three in a row."""
+    columns = 3 if count == 3 or count > 4 else min(count, 2)
     rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH if columns > 1 else WIDTH * 0.7, height * rows), layout="constrained")
+    width = {1: 0.65, 2: 1.0, 3: 1.2}[columns] * WIDTH
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for spare in axes[count:]:
         spare.set_axis_off()
@@ -130,12 +133,12 @@ def _quadrature(view: View) -> Figure:
     p = view.subject.circuit.p
     shown = _shown(view)
     figure, axes = _panels(len(shown), 2.6)
-    x = np.linspace(0, 1, 721)
+    x = np.linspace(-0.5, 0.5, 721)
     for panel, wheel in zip(axes, shown, strict=True):
         k, share = wheel.frequency, wheel.share
         # cos πk(a − b)/p < 0 moves every neuron half a turn: ReLU then sees the other half of the circle.
         offset = k * (a + b) / (2 * p) + (0.5 if math.cos(math.pi * k * (a - b) / p) < 0 else 0.0)
-        here = (wheel.phase + offset) % 1.0
+        here = wrap(wheel.phase + offset)
         height = np.maximum(np.cos(2 * np.pi * here), 0) * np.cos(2 * np.pi * (2 * offset + wheel.psi - wheel.common))
         order = here.argsort(kind="stable")
         ends = np.cumsum(share[order])
@@ -152,23 +155,20 @@ def _quadrature(view: View) -> Figure:
                 align="edge",
                 color=colour,
                 edgecolor=PAPER,
-                linewidth=0.35,
+                linewidth=0.2,
                 alpha=0.85,
             )
         panel.plot(x, np.maximum(np.cos(2 * np.pi * x), 0) * np.cos(4 * np.pi * x), color=BLUE, linewidth=1.3)
         total, integral = float((share * height).sum()), 1 / (3 * math.pi)
-        panel.set_title(
-            f"k = {k}, {len(share)} neurons: sum {total:.4f}, integral {integral:.4f} ({total / integral - 1:+.1%})"
-        )
-        panel.set_xlim(-0.02, 1.02)
-        panel.set_ylim(-0.45, 1.08)
-        panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
+        panel.set_title(f"k = {k}: sum {total:.4f}, integral {integral:.4f}")
+        panel.set_xlim(-0.52, 0.52)
+        panel.set_ylim(-0.42, 1.08)
+        panel.set_xticks([-0.5, -0.25, 0, 0.25, 0.5], ["−½", "−¼", "0", "¼", "½"])
         panel.set_xlabel(f"φ + k(a + b)/2p  (turns), a = {a}, b = {b}")
     axes[0].set_ylabel("ReLU(cos) · cos")
-    axes[0].text(0.5, 0.9, "area above 0", color=BLUE, ha="center", fontsize=8)
-    axes[0].text(0.5, 0.74, "area below 0", color=RED, ha="center", fontsize=8)
-    axes[0].plot([0.36], [0.925], marker="s", color=SKY, markersize=6)
-    axes[0].plot([0.36], [0.765], marker="s", color=ORANGE, markersize=6)
+    for place, (colour, word) in enumerate(((SKY, "adds"), (ORANGE, "takes away"))):
+        axes[0].plot([-0.46], [0.98 - 0.13 * place], marker="s", color=colour, markersize=6)
+        axes[0].text(-0.42, 0.98 - 0.13 * place, word, va="center", fontsize=8)
     return figure
 
 
@@ -295,8 +295,9 @@ def _budget(view: View) -> Figure:
             colour = GREEN if value >= 0 else ORANGE
         axes.barh(place, width, left=start, height=0.66, color=colour, zorder=2)
         end = max(start, start + width)
-        label = f"{value:.2f}" if step.total else f"{value:+.2f}"
-        axes.text(end + 0.012 * span, place, label.replace("-", "−"), va="center", fontsize=8)
+        label = f"{_floor(value):.2f}" if step.total else f"{value:+.2f}" if abs(value) >= 0.005 else f"{value:+.0e}"
+        box = {"boxstyle": "round,pad=0.12", "facecolor": PAPER, "edgecolor": "none"}
+        axes.text(end + 0.012 * span, place, label.replace("-", "−"), va="center", fontsize=8, bbox=box, zorder=4)
         if place + 1 < len(steps):
             axes.plot([level, level], [place + 0.33, place + 0.67], color=MUTED, linewidth=0.8, zorder=1)
     axes.axvline(0, color=INK, linewidth=0.9, zorder=3)
@@ -326,7 +327,7 @@ def _margins(view: View) -> Figure:
     axes = figure.subplots()
     proved = np.array([[x > 0 for x in row] for row in conclusion.margins])
     shown = np.ma.masked_where(~proved, margins)
-    colours = mpl.colormaps["cividis"].copy()
+    colours = mpl.colormaps["viridis"].copy()
     colours.set_bad("#f3f5f7")
     top = float(margins.max()) if proved.any() else 1.0
     image = axes.imshow(
@@ -385,58 +386,70 @@ def _cost(view: View) -> Figure:
 
 
 def _rule_frontier(axes: Axes, view: View) -> None:
-    """Theorem Q alone: operations per neuron against the relative bound, one line per frequency."""
+    """Theorem Q alone: operations per neuron against the relative bound of every frequency."""
     conclusion = view.evidence.conclusion
     neurons = sum(rule.neurons for rule in conclusion.quadrature)
     naive = 4 / (3 * math.pi)
-    brute = 2 * conclusion.p
-    methods = ("rectangle", "harmonic", "arc_sum")
-    cost = {m: conclusion.operations[f"quadrature: {m.replace('_', ' ')}"] / neurons for m in methods}
-    order = sorted(methods, key=lambda m: cost[m])
     measured = {f.frequency: f.rule_error for f in view.mechanism.frequencies}
-    for rule in conclusion.quadrature:
-        values = [float(fraction(getattr(rule, m))) / naive for m in order]
-        axes.plot([cost[m] for m in order], values, color=LINE, linewidth=1.2, zorder=1)
-        for m, value in zip(order, values, strict=True):
-            name = m.replace("_", " ")
-            axes.plot([cost[m]], [value], MARKERS[name], color=METHOD_COLOURS[name], markersize=6, zorder=2)
-        axes.plot([brute], [measured[rule.frequency]], marker="_", color=INK, markersize=11, zorder=2)
+    lowest = 1.0
+    for name in ("rectangle", "harmonic", "arc sum"):
+        cost = conclusion.operations[f"quadrature: {name}"] / neurons
+        values = [float(fraction(getattr(rule, name.replace(" ", "_")))) / naive for rule in conclusion.quadrature]
+        lowest = min(lowest, *values)
+        axes.plot([cost] * len(values), values, MARKERS[name], color=METHOD_COLOURS[name], label=name)
+    every = [measured[rule.frequency] for rule in conclusion.quadrature]
+    axes.plot([2 * conclusion.p] * len(every), every, "_", color=INK, markersize=10, label="every offset (estimate)")
     axes.axhline(1, color=MUTED, linestyle=(0, (4, 3)), linewidth=1)
-    axes.text(0.98, 1.04, "naive: 1, vacuous", transform=axes.get_yaxis_transform(), ha="right", fontsize=7.5)
-    for m in methods:
-        name = m.replace("_", " ")
-        axes.plot([], [], MARKERS[name], color=METHOD_COLOURS[name], label=name)
-    axes.plot([], [], "_", color=INK, markersize=9, label="measured (estimate)")
-    axes.legend(loc="lower left", handletextpad=0.3)
+    axes.text(0.98, 1.05, "naive", transform=axes.get_yaxis_transform(), ha="right", fontsize=8)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_ylim(lowest / 4, 1.7)
+    axes.legend(loc="lower center", ncols=2, handletextpad=0.3, columnspacing=1.2)
+    _plain_log(axes.xaxis)
+    _plain_log(axes.yaxis)
     axes.set_xlabel("operations per neuron")
-    axes.set_ylabel("quadrature bound / naive")
-    axes.set_title("Theorem Q, each frequency")
+    axes.set_ylabel("quadrature bound / naive bound")
+    axes.set_title("One frequency at a time (Theorem Q)")
 
 
 def _network_frontier(axes: Axes, view: View) -> None:
     """The network: operations per parameter against the proved lower bound of the least margin."""
     evidence = view.evidence
-    p_count = evidence.conclusion.parameters
+    parameters = evidence.conclusion.parameters
     values = [float(s.margin) for s in evidence.strategies]
+    costs = [s.operations / parameters for s in evidence.strategies]
     axes.axhline(0, color=INK, linewidth=0.9)
-    for strategy, value in zip(evidence.strategies, values, strict=True):
-        marker = MARKERS.get(strategy.name, "*")
-        size = 11 if marker == "*" else 7
-        x = strategy.operations / p_count
-        axes.plot([x], [value], marker, color=METHOD_COLOURS[strategy.name], markersize=size, label=strategy.name)
     axes.set_xscale("log")
-    low, high = min([0.0, *values]), max([0.0, *values])
-    span = (high - low) or 1.0
-    axes.set_ylim(low - 0.06 * span, high + 0.10 * span)
-    costs = [s.operations / p_count for s in evidence.strategies]
-    axes.set_xlim(min(costs) / 2.2, max(costs) * 2.2)
-    axes.text(0.98, 0.02 * span, "proved above this line", transform=axes.get_yaxis_transform(), ha="right", fontsize=7.5)
-    axes.legend(loc="lower right", handletextpad=0.3)
+    axes.set_yscale("symlog", linthresh=10, linscale=0.8)
+    axes.set_xlim(min(costs) / 2, max(costs) * 3)
+    axes.set_ylim(1.8 * min(-10.0, *values), 2.5 * max(10.0, *values))
+    for strategy, cost, value in zip(evidence.strategies, costs, values, strict=True):
+        marker = MARKERS.get(strategy.name, "*")
+        axes.plot([cost], [value], marker, color=METHOD_COLOURS[strategy.name], markersize=10 if marker == "*" else 7)
+        axes.annotate(
+            f"{strategy.name}  {_floor(value):.1f}".replace("-", "−"),
+            (cost, value),
+            textcoords="offset points",
+            xytext=(8, 0),
+            va="center",
+            fontsize=8,
+        )
+    axes.text(0.01, 1.2, "proved above this line", transform=axes.get_yaxis_transform(), fontsize=7.5, color=MUTED)
+    _plain_log(axes.xaxis)
+    ticks = [t for size in (1, 10, 100, 1000) for t in (-size, size) if size >= 10]
+    shown = [t for t in sorted([*ticks, 0]) if axes.get_ylim()[0] <= t <= axes.get_ylim()[1]]
+    axes.set_yticks(shown, [f"{t}".replace("-", "−") for t in shown])
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("operations per parameter")
     axes.set_ylabel("least margin, lower bound")
-    axes.set_title("The whole network")
+    axes.set_title("The whole network, every input")
+
+
+def _plain_log(axis: Axis) -> None:
+    """Ticks at 1, 2, 5, 10, … written out."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 FIGURES: dict[str, Drawing] = {
