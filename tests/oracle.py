@@ -202,21 +202,24 @@ class Gap:
 def confront(case: Case, conclusion: Conclusion, kept: dict[str, Any]) -> Gap:
     """Compare every number of a conclusion with the truth; AssertionError when one is false."""
     exact = truth(case)
-    p, unit = case.p, Fraction(2) ** conclusion.margin_exponent
-    margins = exact.margins()
-    size = max((abs(x) for line in exact.logits for row in line for x in row), default=0) / Fraction(1 << exact.bits)
+    p = case.p
+    margins = [[exact.margin(a, b) for b in range(p)] for a in range(p)]
+    size = Fraction(max(abs(x) for line in exact.logits for row in line for x in row), 1 << exact.bits)
     scale = float(size) or 1.0
-    room = math.inf
+    shift = conclusion.margin_exponent + exact.bits  # both sides in the finer of the two units
+    up, down = max(shift, 0), max(-shift, 0)
+    least_room = min(
+        (margins[a][b] << down) - (conclusion.margins[a][b] << up) for a in range(p) for b in range(p)
+    )
     for a in range(p):
         for b in range(p):
-            bound = conclusion.margins[a][b] * unit
-            assert bound <= margins[a][b], f"margin at ({a}, {b}): {float(bound)!r} above {float(margins[a][b])!r}"
-            room = min(room, float(margins[a][b] - bound) / scale)
+            assert conclusion.margins[a][b] << up <= margins[a][b] << down, f"the margin at ({a}, {b}) is too high"
+    room = float(Fraction(least_room, 1 << (exact.bits + down)) / (size or 1))
     right = sum(x > 0 for row in margins for x in row)
     accuracy = conclusion.accuracy
     assert accuracy.certified_inputs <= right
     assert accuracy.certified_inputs == accuracy.linear + accuracy.refined + accuracy.exhaustive
-    least = min(map(min, margins))
+    least = Fraction(min(map(min, margins)), 1 << exact.bits)
     assert value(accuracy.min_margin) <= least
     if accuracy.true_min_margin is not None:
         low, high = map(value, accuracy.true_min_margin)
@@ -238,12 +241,13 @@ def _deviation(exact: Truth, kept: dict[str, Any]) -> float:
     arc, circuit = kept["sum_arcs"], kept["quantise"]
     ideal, p = closed_form(kept), exact.p
     unit = Fraction(2) ** (arc.drop - circuit.pre_scale - circuit.out_scale)
-    to_lanes = Fraction(1, 1 << exact.bits) / unit
+    shift = circuit.pre_scale + circuit.out_scale - arc.drop - exact.bits
+    up, down = 1 << max(shift, 0), 1 << max(-shift, 0)
     worst = 0.0
     for a in range(p):
         for b in range(p):
             row, closed = exact.logits[a][b], ideal[(a - b) % p]
-            gaps = [float((row[c] - row[0]) * to_lanes) - closed[(c - a - b) % p] for c in range(p)]
+            gaps = [(row[c] - row[0]) * up / down - closed[(c - a - b) % p] for c in range(p)]
             worst = max(worst, (max(gaps) - min(gaps)) / 2)
     return worst * float(unit)
 

@@ -19,7 +19,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,11 +28,10 @@ from verifier.errors import InputError
 from verifier.files import read_limited
 from verifier.kernel import Conclusion, Rejected, check, limits
 from verifier.kernel.claim import FORMAT as CLAIM_FORMAT
-from verifier.kernel.claim import SEMANTICS, STRATEGIES, read_claim
+from verifier.kernel.claim import SEMANTICS, STRATEGIES, Claim, read_claim
 from verifier.kernel.model_file import TASK, read_model
 
 if TYPE_CHECKING:
-    from verifier.explain.search import Trial
     from verifier.formats import ImportedModel
     from verifier.proof.keys import PublicKey, SigningKey
     from verifier.proof.policy import Policy
@@ -69,7 +68,7 @@ class Source:
     **Fields**
 
     - `path`: the file the user named; `name`: that without folder and suffix, which names the proof.
-    - `data`, `sha256`: the native model file, which the theorem is about; `p`: its modulus.
+    - `data`, `sha256`: the native model file, which the theorem is about; `p`, `neurons`, `outputs`: its sizes.
     - `imported`: the format it was translated from; empty when the file named is the native one.
     - `notes`: what the import wants the user to know.
     """
@@ -79,6 +78,8 @@ class Source:
     data: bytes
     sha256: str
     p: int
+    neurons: int
+    outputs: int
     imported: str
     notes: tuple[str, ...]
 
@@ -95,10 +96,15 @@ def read_native(path: Path) -> Source:
     """
     data = read_file(path, limits.MODEL_BYTES)
     try:
-        p = read_model(data).p
+        model = read_model(data)
     except Rejected as error:
         raise bad_input(error, {"model": path}) from None
-    return _source(path, data, p, "", ())
+    shapes = {name: tensor.shape for name, tensor in model.tensors.items()}
+    if model.positions:
+        neurons, outputs = shapes["blocks.0.mlp.W_in"][1], shapes["unembed.W_U"][1]
+    else:
+        outputs, neurons = shapes["W"]
+    return _source(path, data, (model.p, neurons, outputs), "", ())
 
 
 def read_source(path: Path, read: Callable[[Path], ImportedModel]) -> Source:
@@ -115,7 +121,8 @@ def read_source(path: Path, read: Callable[[Path], ImportedModel]) -> Source:
         for name, why in imported.dropped.items():
             reasons.setdefault(why, []).append(name)
         notes = (*imported.notes, *(f"dropped {', '.join(names)}: {why}" for why, names in reasons.items()))
-        return _source(path, encode(imported.model), imported.model.p, imported.format, notes)
+        model = imported.model
+        return _source(path, encode(model), (model.p, model.neurons, model.outputs), imported.format, notes)
     if not path.name.endswith(SUFFIX):
         raise InputError(path, "", f"is a native model file, and must be named *{SUFFIX}")
     source = read_native(path)
@@ -129,8 +136,8 @@ def name_of(path: Path) -> str:
     return path.name.removesuffix(SUFFIX) if path.name.endswith(SUFFIX) else path.stem
 
 
-def _source(path: Path, data: bytes, p: int, imported: str, notes: tuple[str, ...]) -> Source:
-    return Source(path, name_of(path), data, hashlib.sha256(data).hexdigest(), p, imported, notes)
+def _source(path: Path, data: bytes, sizes: tuple[int, int, int], imported: str, notes: tuple[str, ...]) -> Source:
+    return Source(path, name_of(path), data, hashlib.sha256(data).hexdigest(), *sizes, imported, notes)
 
 
 def require_name(path: Path, name: str) -> None:
@@ -150,17 +157,24 @@ def require_name(path: Path, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be proved, before the model is known; `at_least` None means every input."""
+    """What is to be proved, before the model is known.
+
+    **Fields**
+
+    - `at_least`: how many inputs; None means all of them.
+    - `strategy`: one of the claim's; None means linear, and refined where linear does not prove it.
+    - `semantics`, `refinement_budget`: the claim's.
+    """
 
     at_least: int | None = None
-    strategy: str = "linear"
+    strategy: str | None = None
     semantics: str = "binary32"
     refinement_budget: int = REFINEMENT_BUDGET
 
     def __post_init__(self) -> None:
         if self.at_least is not None and self.at_least < 0:
             raise InputError("--at-least", "", f"must not be negative, and is {self.at_least}")
-        if self.strategy not in STRATEGIES:
+        if self.strategy not in (None, *STRATEGIES):
             raise InputError("--strategy", "", f"must be one of {', '.join(STRATEGIES)}")
         if self.semantics not in SEMANTICS:
             raise InputError("--semantics", "", f"must be one of {', '.join(SEMANTICS)}")
@@ -168,11 +182,15 @@ class Request:
             rule = f"must be in 0..{limits.REFINEMENT_BUDGET}, not {self.refinement_budget}"
             raise InputError("--refinement-budget", "", rule)
 
-    def claim(self, source: Source) -> bytes:
-        """The claim about one model, as a file.
+    def claims(self, source: Source) -> tuple[bytes, ...]:
+        """The claim about one model, as a file; or the claims of which the first that holds is meant.
 
         **Raises** `InputError` when it asks for more inputs than there are.
         """
+        strategies = ("linear", "refined") if self.strategy is None else (self.strategy,)
+        return tuple(self._claim(source, strategy) for strategy in strategies)
+
+    def _claim(self, source: Source, strategy: str) -> bytes:
         inputs = source.p**2 if self.at_least is None else self.at_least
         if inputs > source.p**2:
             raise InputError("--at-least", "", f"is {inputs}, and {source.path} has {source.p**2} inputs")
@@ -181,85 +199,12 @@ class Request:
             "task": TASK,
             "p": source.p,
             "model_sha256": source.sha256,
-            "strategy": self.strategy,
+            "strategy": strategy,
             "semantics": self.semantics,
             "certified_inputs": inputs,
             "refinement_budget": self.refinement_budget,
         }
         return (json.dumps(document, indent=1) + "\n").encode("ascii")
-
-
-@dataclass(frozen=True, slots=True)
-class Explained:
-    """A certificate, the effort it was made with, every effort that was tried, and how long all that took."""
-
-    certificate: bytes
-    effort: int
-    trials: tuple[Trial, ...]
-    seconds: float
-
-
-def explain(
-    source: Source,
-    effort: int | None,
-    semantics: str,
-    observe: Observer = ignore,
-    *,
-    wanted: int | None = None,
-    cheapest: bool = False,
-) -> Explained:
-    """Explain a model with one effort; or, with None, try them in order of cost.
-
-    Trying ends when the linear pass certifies `wanted` inputs (None: all of them); should none do that, the
-    one that certifies most is taken, and the cheaper of two that certify the same. With `cheapest` the first
-    one will do.
-
-    **Raises** `InputError` for a model the kernel does not accept; `Unexplained`.
-    """
-    from verifier.explain import search
-    from verifier.model import decode, fold
-
-    started = time.perf_counter()
-    observe("explain", 0, 1)
-    reading = search.read(fold(decode(source.data, str(source.path))))
-    if effort is not None:
-        try:
-            explanation = search.explain(reading, search.EFFORTS[effort])
-        except search.NothingToExplain as error:
-            raise Unexplained(str(error)) from None
-        certificate = search.certificate_bytes(reading, explanation, source.sha256)
-        return Explained(certificate, effort, (), time.perf_counter() - started)
-    wanted = source.p**2 if wanted is None else wanted
-    best: search.Choice | None = None
-    trials: list[Trial] = []
-    refused: Rejected | search.NothingToExplain | None = None
-    for one in range(1 if cheapest else len(search.EFFORTS)):
-        try:
-            choice = search.choose(reading, source.data, source.sha256, semantics, observe, (one,))
-        except (Rejected, search.NothingToExplain) as error:
-            refused = error
-            continue
-        trials += choice.trials
-        if best is None or trials[-1].certified_inputs > best.trials[0].certified_inputs:
-            best = choice
-        if trials[-1].certified_inputs >= wanted:
-            break
-    if best is None:
-        raise _unexplained(source, refused)
-    return Explained(best.certificate, best.effort, tuple(trials), time.perf_counter() - started)
-
-
-class Unexplained(Exception):
-    """The kernel accepts the model, and no certificate that the explainer makes for it."""
-
-
-def _unexplained(source: Source, error: Exception | None) -> Exception:
-    """Whose fault it is that no certificate made here is accepted: the model file's, or the explainer's."""
-    try:
-        read_model(source.data)
-    except Rejected as cause:
-        return bad_input(cause, {"model": source.path})
-    return Unexplained(str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +263,135 @@ def bad_input(error: Rejected, paths: Mapping[str, Path | str]) -> InputError:
     return InputError(paths.get(part, part), "", str(error))
 
 
+class Unexplained(Exception):
+    """The kernel accepts the model, and no certificate that the explainer makes for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What one effort gave: a certificate, and what the kernel says with it about the claim."""
+
+    effort: int
+    certificate: bytes
+    outcome: Outcome
+
+    @property
+    def certified(self) -> int:
+        c = self.outcome.conclusion
+        return 0 if c is None else c.accuracy.certified_inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """How a certificate was found.
+
+    **Fields**
+
+    - `certificate`, and the `effort` it was made with.
+    - `trials`: every effort that was tried with a claim, in order of cost.
+    - `seconds`: how long all that took.
+    """
+
+    certificate: bytes
+    effort: int
+    trials: tuple[Trial, ...]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claim, the certificate it was checked with, what the kernel said, and how the certificate was found."""
+
+    claim: bytes
+    certificate: bytes
+    outcome: Outcome
+    explained: Explained
+
+
+def explain(source: Source, efforts: Iterable[int] | None, observe: Observer = ignore) -> Iterator[tuple[int, bytes]]:
+    """The certificates that the explainer makes for a model, by effort; None means all efforts, in order of cost.
+
+    **Raises** `InputError` for a model that is not well-formed; `Unexplained`.
+    """
+    from verifier.explain import search
+    from verifier.model import decode, fold
+
+    observe("explain", 0, 1)
+    reading = search.read(fold(decode(source.data, str(source.path))))
+    for effort in range(len(search.EFFORTS)) if efforts is None else efforts:
+        try:
+            explanation = search.explain(reading, search.EFFORTS[effort])
+        except search.NothingToExplain as error:
+            raise Unexplained(str(error)) from None
+        yield effort, search.certificate_bytes(reading, explanation, source.sha256)
+
+
+def prove(
+    source: Source,
+    claims: Sequence[bytes],
+    effort: int | None = None,
+    observe: Observer = ignore,
+    claim_name: Path | str = "claim",
+) -> Attempt:
+    """The first of `claims` that one of the explainer's certificates proves, with that certificate.
+
+    Efforts (or only `effort`) are tried in order of cost with the first claim until it is proved. A later
+    claim, a weaker one, is then tried with the certificates that came near. When nothing is proved, the result
+    is about the last claim and the certificate that got furthest, the cheapest of equals.
+
+    **Raises** `InputError` for a model or a claim that is not well-formed; `Unexplained`.
+    """
+    started = time.perf_counter()
+    trials: list[Trial] = []
+    refused = ""
+    exhaustive = read_claim(claims[0]).strategy == "exhaustive"
+    for one, certificate in explain(source, None if effort is None else (effort,), observe):
+        try:
+            outcome = _judge(source, claims[0], certificate, claim_name, observe)
+        except Unexplained as error:
+            refused = str(error)
+            continue
+        trials.append(Trial(one, certificate, outcome))
+        if outcome.proved or exhaustive:  # a better explanation does not change what exhaustion finds
+            break
+    if not trials:
+        raise Unexplained(refused)
+    claim, last = claims[0], max(trials, key=lambda trial: trial.certified)  # the first of the best
+    for weaker in claims[1:] if not last.outcome.proved else ():
+        needed = _needed(source, read_claim(weaker))
+        promising = [trial for trial in trials if trial.certified >= needed] or [last]
+        for trial in promising:
+            claim, last = weaker, replace(trial, outcome=_judge(source, weaker, trial.certificate, claim_name, observe))
+            if last.outcome.proved:
+                break
+    seconds = time.perf_counter() - started
+    explained = Explained(last.certificate, last.effort, tuple(trials), seconds)
+    return Attempt(claim, last.certificate, last.outcome, explained)
+
+
+def _judge(source: Source, claim: bytes, certificate: bytes, claim_name: Path | str, observe: Observer) -> Outcome:
+    """The kernel on a certificate that was made here; that it is malformed is then no input's fault.
+
+    **Raises** `InputError`; `Unexplained`.
+    """
+    paths = {"model": source.path, "claim": claim_name, "certificate": MADE_HERE}
+    try:
+        return run_kernel(paths, source.data, claim, certificate, observe)
+    except InputError as error:
+        if error.source == MADE_HERE:
+            raise Unexplained(error.rule) from None
+        raise
+
+
+def _needed(source: Source, claim: Claim) -> int:
+    """About how many inputs the linear pass has to certify for the claim's refinement to reach the others."""
+    if claim.strategy != "refined":
+        return claim.certified_inputs
+    p, n, q = source.p, source.neurons, source.outputs
+    parameters, price = n * (2 * p + q) + 2 * p * q, p * (3 * (p // 2) + 1) + n * (q + 1)
+    return claim.certified_inputs - claim.refinement_budget * parameters // price
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A proof on disk that is still good, and the names of the keys that signed it."""
@@ -349,9 +423,9 @@ def trusted(policy: Path | None, own: PublicKey | None) -> tuple[Policy, ...]:
 
 
 def stored(
-    folder: Path, source: Source, claim: bytes, policies: Sequence[Policy], observe: Observer = ignore
+    folder: Path, source: Source, claims: Sequence[bytes], policies: Sequence[Policy], observe: Observer = ignore
 ) -> Stored | str:
-    """The proof in `folder`, if it proves this claim about this model; else, in a few words, why not.
+    """The proof in `folder`, if it proves one of `claims` about this model; else, in a few words, why not.
 
     It must be signed by a key of one of `policies`, and the kernel must reach the signed conclusion again. So
     a proof that another version of the kernel made counts as long as this one agrees with it.
@@ -366,7 +440,7 @@ def stored(
         return ""
     try:
         files = read_proof(folder.parent, folder.name)
-        if read_claim(files.claim) != read_claim(claim):
+        if read_claim(files.claim) not in map(read_claim, claims):
             return "the stored proof is for another claim, or another model"
     except VerificationError as error:
         return f"the stored proof is not whole: {error.detail}"
@@ -455,35 +529,25 @@ def prepare(job: Job, observe: Observer = ignore) -> Prepared:
     """
     observe("read", 0, 1)
     source = read_source(job.path, job.read)
-    claim_path, claim = ("claim", job.request.claim(source)) if job.claim is None else job.claim
-    try:
-        claimed = read_claim(claim)
-    except Rejected as error:
-        raise bad_input(error, {"claim": claim_path}) from None
+    claim_name: Path | str = "claim"
+    if job.claim is None:
+        claims = job.request.claims(source)
+    else:
+        claim_name, claims = job.claim[0], job.claim[1:]
+        try:
+            read_claim(job.claim[1])
+        except Rejected as error:
+            raise bad_input(error, {"claim": claim_name}) from None
     notes = source.notes
     if job.policies:
-        found = stored(job.folder, source, claim, job.policies, observe)
+        found = stored(job.folder, source, claims, job.policies, observe)
         if isinstance(found, Stored) and source.imported and not _same(job.folder / source.file_name, source.data):
             found = f"{source.file_name} is missing there, or another"
         if isinstance(found, Stored):
             return Prepared(source, found.claim, found.certificate, found.outcome, None, found.signers, notes)
         notes += (f"made anew: {found}",) if found else ()
-    explained = explain(
-        source,
-        job.effort,
-        claimed.semantics,
-        observe,
-        wanted=claimed.certified_inputs,
-        cheapest=claimed.strategy == "exhaustive",
-    )
-    paths = {"model": source.path, "claim": claim_path, "certificate": MADE_HERE}
-    try:
-        outcome = run_kernel(paths, source.data, claim, explained.certificate, observe)
-    except InputError as error:
-        if error.source == MADE_HERE:
-            raise Unexplained(error.rule) from None
-        raise
-    return Prepared(source, claim, explained.certificate, outcome, explained, (), notes)
+    attempt = prove(source, claims, job.effort, observe, claim_name)
+    return Prepared(source, attempt.claim, attempt.certificate, attempt.outcome, attempt.explained, (), notes)
 
 
 def _same(path: Path, data: bytes) -> bool:

@@ -17,7 +17,7 @@ from verifier.console import GAP, decimal_bound, print_table, say
 from verifier.kernel.conclusion import Conclusion, Dyadic
 
 if TYPE_CHECKING:
-    from verifier.pipeline import Explained, Outcome
+    from verifier.pipeline import Explained, Outcome, Trial
 
 JSON_DIGITS, TEXT_DIGITS = 10, 4
 WIDTH = 100
@@ -67,16 +67,6 @@ def upper(number: Dyadic, digits: int = JSON_DIGITS) -> str:
 
 def lower(number: Dyadic, digits: int = JSON_DIGITS) -> str:
     return decimal_bound(number.mantissa, number.exponent, digits, "lower")
-
-
-def dyadic(number: Fraction) -> Dyadic:
-    """A fraction whose denominator is a power of two.
-
-    **Raises** `ValueError` for another one.
-    """
-    if number.denominator & (number.denominator - 1):
-        raise ValueError(f"{number} is not dyadic")
-    return Dyadic(number.numerator, 1 - number.denominator.bit_length())
 
 
 def total(numbers: Iterable[Dyadic]) -> Dyadic:
@@ -183,19 +173,22 @@ def explained_document(explained: Explained) -> dict[str, object]:
     """Which effort the explainer chose, and what each that was tried bought and cost."""
     return {
         "effort": explained.effort,
-        "trials": [
-            {
-                "effort": trial.effort,
-                "certified_inputs": trial.certified_inputs,
-                "total_inputs": trial.total_inputs,
-                "min_margin": lower(dyadic(trial.min_margin)),
-                "per_parameter": round(trial.operations_per_parameter, 3),
-                "seconds": round(trial.seconds, 3),
-            }
-            for trial in explained.trials
-        ],
+        "trials": [_trial_document(trial) for trial in explained.trials],
         "seconds": round(explained.seconds, 3),
     }
+
+
+def _trial_document(trial: Trial) -> dict[str, object]:
+    c = trial.outcome.conclusion
+    tried: dict[str, object] = {"effort": trial.effort, "proved": trial.outcome.proved}
+    if c is not None:
+        tried |= {
+            "certified_inputs": c.accuracy.certified_inputs,
+            "total_inputs": c.accuracy.total_inputs,
+            "min_margin": lower(c.accuracy.min_margin),
+            "per_parameter": _ratio(sum(c.operations.values()), c.parameters, 3),
+        }
+    return tried | {"seconds": round(trial.outcome.seconds, 3)}
 
 
 def uncertified(c: Conclusion) -> list[tuple[int, int, Dyadic]]:
@@ -209,8 +202,8 @@ def _negative(number: Dyadic) -> Dyadic:
 
 
 def brute_force(c: Conclusion) -> int:
-    """Multiply-adds of evaluating every logit of every input."""
-    return c.p**2 * c.neurons * (c.outputs + 1)
+    """Multiply-adds of evaluating every logit of every input: n·p²·q."""
+    return c.p**2 * c.neurons * c.outputs
 
 
 def _ratio(numerator: int, denominator: int, places: int) -> str:
@@ -261,7 +254,7 @@ def _headline(result: Result, c: Conclusion) -> str:
         return f"NOT PROVED: {certified} of {inputs} inputs certified, the claim says {c.claim.certified_inputs}"
     count = f"all {inputs} inputs" if certified == inputs else f"at least {certified} of the {inputs} inputs"
     state = "already certified" if result.kept else "PROVED"
-    return f"{state}: at {count} (a, b) the largest logit is that of (a + b) mod {c.p}"
+    return f"{state}: for {count} (a, b) the largest logit is that of (a + b) mod {c.p}"
 
 
 def _facts(result: Result, c: Conclusion) -> list[tuple[str, str]]:
@@ -368,17 +361,19 @@ def explanation_counts(certificate: bytes) -> dict[str, int]:
 
 
 def _trials_table(explained: Explained) -> Table:
-    rows = [
-        (
-            f"{trial.effort}{' (chosen)' if trial.effort == explained.effort else ''}",
-            f"{trial.certified_inputs}/{trial.total_inputs}",
-            lower(dyadic(trial.min_margin), TEXT_DIGITS),
-            f"{trial.operations_per_parameter:.0f}",
-            f"{trial.seconds:.2f}",
-        )
-        for trial in explained.trials
-    ]
-    header = ("effort", "certified (linear)", "margin", "operations per parameter", "seconds")
+    rows = []
+    for trial in explained.trials:
+        c = trial.outcome.conclusion
+        cells = ("", "", "")
+        if c is not None:
+            cells = (
+                f"{c.accuracy.certified_inputs}/{c.accuracy.total_inputs}",
+                lower(c.accuracy.min_margin, TEXT_DIGITS),
+                _ratio(sum(c.operations.values()), c.parameters, 1),
+            )
+        chosen = " (chosen)" * (trial.effort == explained.effort)
+        rows.append((f"{trial.effort}{chosen}", *cells, f"{trial.outcome.seconds:.2f}"))
+    header = ("effort", "certified", "margin", "operations per parameter", "seconds")
     return Table("efforts tried", header, rows, "lrrrr")
 
 

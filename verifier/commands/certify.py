@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
     add_effort_argument(parser)
-    add_claim_arguments(parser)
+    add_claim_arguments(parser, "linear, or refined where linear does not prove it")
     add_source_arguments(parser)
     add_output_arguments(parser)
 
@@ -267,8 +267,10 @@ def _advice(prepared: Prepared) -> tuple[str, ...]:
     certified = 0 if conclusion is None else conclusion.accuracy.certified_inputs
     if conclusion is None or not certified:
         return ()
-    strategy = "; --strategy refined may prove more" if conclusion.claim.strategy == "linear" else ""
-    return (f"--at-least {certified} claims what was proved{strategy}",)
+    strategy = conclusion.claim.strategy
+    more = "; --strategy refined may prove more" if strategy == "linear" else ""
+    option = "" if strategy == "linear" else f" --strategy {strategy}"
+    return (f"--at-least {certified}{option} claims what was proved{more}",)
 
 
 def _print(entries: list[_Entry], arguments: argparse.Namespace) -> None:

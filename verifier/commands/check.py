@@ -29,13 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_output_arguments(parser)
 
 
-def add_claim_arguments(parser: argparse.ArgumentParser) -> None:
+def add_claim_arguments(parser: argparse.ArgumentParser, default_strategy: str = "linear") -> None:
     """What is to be proved; for every command that makes a claim."""
     group = parser.add_argument_group("the claim")
     group.add_argument("--claim", type=Path, metavar="FILE", help="a claim file, instead of the options below")
     group.add_argument("--at-least", type=int, metavar="N", help="claim N of the p² inputs; by default all of them")
     group.add_argument(
-        "--strategy", choices=STRATEGIES, help="how it may be proved; each allows those before it; default linear"
+        "--strategy",
+        choices=STRATEGIES,
+        help=f"how it may be proved; each allows those before it; default {default_strategy}",
     )
     group.add_argument(
         "--semantics", choices=SEMANTICS, help="the arithmetic the network is executed in; default binary32"
@@ -73,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         source = pipeline.read_native(arguments.model)
         certificate = pipeline.read_file(arguments.certificate, limits.CERTIFICATE_BYTES)
         if arguments.claim is None:
-            claim = asked.claim(source)
+            claim = asked.claims(source)[0]
         else:
             claim = pipeline.read_file(arguments.claim, limits.CLAIM_BYTES)
         paths = {

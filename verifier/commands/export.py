@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from verifier.console import add_output_arguments, emit_json, print_table, progr
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
-    from verifier.pipeline import Explained, Source
+    from verifier.pipeline import Explained, Observer, Source
 
 HELP = """Explain a model and write the certificate: which neurons form which families, and with which phases.
 It is not believed; `verifier check` decides what it proves. An effort trades checking time for margin; `auto`
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(out, "", "is the model itself")
     try:
         with progress(quiet=arguments.quiet or arguments.json) as observe:
-            explained = pipeline.explain(source, arguments.effort, arguments.semantics, observe)
+            explained = _explain(source, arguments.effort, arguments.semantics, observe)
     except pipeline.Unexplained as error:
         complain(f"{arguments.model}: not explained: {error}")
         return FAILED
@@ -76,6 +77,18 @@ def run(arguments: argparse.Namespace) -> int:
     write_atomically(out, explained.certificate)
     _print(arguments, source, explained)
     return OK
+
+
+def _explain(source: Source, effort: int | None, semantics: str, observe: Observer) -> Explained:
+    """With one effort, unchecked; or with the least that proves every input by the linear pass, or the best."""
+    from verifier import pipeline
+
+    if effort is not None:
+        started = time.perf_counter()
+        (found,) = pipeline.explain(source, (effort,), observe)
+        return pipeline.Explained(found[1], effort, (), time.perf_counter() - started)
+    claims = pipeline.Request(strategy="linear", semantics=semantics).claims(source)
+    return pipeline.prove(source, claims, None, observe).explained
 
 
 def _print(arguments: argparse.Namespace, source: Source, explained: Explained) -> None:

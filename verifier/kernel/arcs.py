@@ -9,17 +9,17 @@ sorted by phase therefore contribute through prefix sums. One packed vector carr
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise, repeat
-from operator import add, mul, sub
+from itertools import accumulate, pairwise
+from operator import add, itemgetter, mul, sub
 
 from verifier.kernel import limits
 from verifier.kernel.certificate import Certificate, Family, Member
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.outputs import Split, Splitter, drop_for
-from verifier.kernel.packing import pack, require_capacity, unpack
+from verifier.kernel.packing import pack, require_capacity, unpack, unpack_columns
 from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import Circle, circle, phase_powers
 
@@ -93,8 +93,13 @@ class Residual:
         """
         offset = self.error - self.half_depth(threshold)
         if positive:
-            return [_positive_part(offset - x) for x in self.a], [_positive_part(offset - x) for x in self.b]
-        return [_positive_part(offset + x) for x in self.a], [_positive_part(offset + x) for x in self.b]
+            return [offset - x if x < offset else 0 for x in self.a], [offset - x if x < offset else 0 for x in self.b]
+        return [offset + x if x > -offset else 0 for x in self.a], [offset + x if x > -offset else 0 for x in self.b]
+
+    def most(self, threshold: int) -> int:
+        """The greatest of all the numbers in `excess(threshold, …)`, for both signs of the profile."""
+        offset = self.error - self.half_depth(threshold)
+        return max(0, offset + max(-min(self.a), max(self.a), -min(self.b), max(self.b)))
 
 
 def _positive_part(x: int) -> int:
@@ -272,6 +277,12 @@ def abs_bound(re: int, im: int) -> int:
     return high + (low * 107 + 255) // 256
 
 
+def abs_bounds(re: Sequence[int], im: Sequence[int]) -> list[int]:
+    """`abs_bound` of every pair."""
+    pairs = zip(map(abs, re), map(abs, im), strict=True)
+    return [x + ((107 * y + 255) >> 8) if x > y else y + ((107 * x + 255) >> 8) for x, y in pairs]
+
+
 def _runs(marks: list[int], levels: int) -> list[tuple[tuple[int, int], ...]]:
     """For every level l, the cyclic runs of cells whose mark is above l, as (first cell, number of cells)."""
     size = len(marks)
@@ -308,24 +319,20 @@ class Sums:
         self.lanes = lanes
         self.part_a = [[0] * p for _ in range(p)]  # [a][δ]
         self.part_b = [[0] * p for _ in range(p)]  # [b][δ]
-        self.single = [[0] * p for _ in range(p)]  # [a][b]
+        self.single: list[list[int]] = []  # [a][b]; empty while nothing was added there
         self.bound = 0
 
     def at_offset(self, delta: int) -> list[list[int]]:
-        """The lanes of all inputs (a, b) with a − b = δ (mod p), in order of b."""
+        """The lanes of all inputs (a, b) with a − b = δ (mod p): one list per lane, in order of b."""
         require_capacity(self.bound, "the sums over neurons")
         p = self.p
-        result = []
-        for b in range(p):
-            a = (b + delta) % p
-            result.append(unpack(self.part_a[a][delta] + self.part_b[b][delta] + self.single[a][b], self.lanes))
-        return result
-
-
-def _prefix(terms: Sequence[int]) -> list[int]:
-    """Prefix sums over the circle and once more around it."""
-    once = list(accumulate(terms, initial=0))
-    return once + list(map(add, once[1:], repeat(once[-1])))
+        of_a = [row[delta] for row in self.part_a[delta:] + self.part_a[:delta]]
+        of_b = [row[delta] for row in self.part_b]
+        packed = map(add, of_a, of_b)
+        if self.single:
+            single = self.single
+            packed = map(add, packed, [single[(b + delta) % p][b] for b in range(p)])
+        return unpack_columns(packed, self.lanes)
 
 
 def add_family(
@@ -358,20 +365,18 @@ def add_family(
     signals, spreads = [v.signal for v in vectors], [v.spread for v in vectors]
     counts = _counts([member.phase * size >> limits.PHASE_BITS for member in members], size)
     steps_a, steps_b = _steps(residuals, arcs.thresholds)
-    middle = len(arcs.thresholds)
-    for level, found in enumerate(arcs.arcs):
-        slots = _slots(found)
-        for part, rows, steps, moving in (
-            (sums.part_a, circuit.pre_a, steps_a[level], True),
-            (sums.part_b, circuit.pre_b, steps_b[level], False),
-        ):
-            inputs = list(zip(*(rows[m.neuron] for m in members), strict=True)) if level == middle else None
-            _add_level(part, slots, steps, inputs, signals, spreads, counts, k * certificate.cells, moving)
+    stride = k * certificate.cells
+    for part, rows, steps, moving in (
+        (sums.part_a, circuit.pre_a, steps_a, stride),
+        (sums.part_b, circuit.pre_b, steps_b, 0),
+    ):
+        slots = [_slots(found, moving, size) for found in arcs.arcs]
+        inputs = list(zip(*(rows[m.neuron] for m in members), strict=True))
+        _add_arcs(part, slots, steps, inputs, signals, spreads, counts, stride)
     for m, r, v in zip(members, residuals, vectors, strict=True):
         row_a, row_b = circuit.pre_a[m.neuron], circuit.pre_b[m.neuron]
         most = max(map(abs, row_a)) + max(map(abs, row_b))
-        deep = [max(map(max, r.excess(arcs.thresholds[0], side))) for side in (True, False)]
-        sums.bound += v.largest * (most + 2 * max(deep))
+        sums.bound += v.largest * (most + 2 * r.most(arcs.thresholds[0]))
     n, lanes, levels = len(members), sums.lanes, len(arcs.arcs)
     cost.add("residual lemma", 2 * n * p * (2 * len(family.profile) + 2 + 2 * levels))
     cost.add("arc lemma", p * size * (2 * len(family.profile) + 6))
@@ -381,11 +386,11 @@ def add_family(
 
 
 def _counts(cells: list[int], size: int) -> list[int]:
-    """counts[c] = how many neurons lie in cells before c, for c = 0..2·size, going around twice."""
+    """counts[c] = how many neurons lie in cells before c, for c = 0..3·size, going around three times."""
     histogram = [0] * size
     for cell in cells:
         histogram[cell] += 1
-    return list(accumulate(histogram * 2, initial=0))
+    return list(accumulate(histogram * 3, initial=0))
 
 
 Steps = list[list[tuple[int, ...]]]
@@ -408,46 +413,75 @@ def _by_level(steps: list[list[list[int]]]) -> Steps:
     return [list(zip(*(neuron[level] for neuron in steps), strict=True)) for level in range(len(steps[0]))]
 
 
-def _slots(found: tuple[tuple[tuple[int, int], ...], ...]) -> list[tuple[list[int], list[int]]]:
-    """The arcs of all δ as parallel lists (first cells, lengths), padded with empty arcs."""
-    most = max(map(len, found), default=0)
-    padded = [list(arcs) + [(0, 0)] * (most - len(arcs)) for arcs in found]
-    return [([arcs[slot][0] for arcs in padded], [arcs[slot][1] for arcs in padded]) for slot in range(most)]
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """One arc of each of several δ: `first` and `last` pick, from a list over cells 0..2N, the cell it starts at and
+    the cell after it.
+    """
+
+    deltas: tuple[int, ...]
+    first: Pick
+    last: Pick
 
 
-def _add_level(
+def _slots(found: tuple[tuple[tuple[int, int], ...], ...], moving: int, size: int) -> list[_Slot]:
+    """The arcs of a level by rank. For sums over a, which see b = a − δ, the offset moves the arc by `moving`·δ."""
+    result = []
+    for rank in range(max(map(len, found))):
+        deltas = tuple(delta for delta, arcs in enumerate(found) if rank < len(arcs))
+        starts = [(found[delta][rank][0] + moving * delta) % size for delta in deltas]
+        ends = [start + found[delta][rank][1] for start, delta in zip(starts, deltas, strict=True)]
+        result.append(_Slot(deltas, _pick(starts), _pick(ends)))
+    return result
+
+
+Pick = Callable[[Sequence[int]], tuple[int, ...]]
+
+
+def _pick(places: Sequence[int]) -> Pick:
+    """A function that takes the elements at `places` from a list."""
+    # Of one place, itemgetter would return the element itself.
+    return itemgetter(*places) if len(places) > 1 else lambda values: (values[places[0]],)
+
+
+def _add_arcs(
     part: list[list[int]],
-    slots: list[tuple[list[int], list[int]]],
-    steps: list[tuple[int, ...]],
-    inputs: list[tuple[int, ...]] | None,
+    levels: Sequence[list[_Slot]],
+    steps: Steps,
+    inputs: list[tuple[int, ...]],
     signals: list[int],
     spreads: list[int],
     counts: list[int],
     stride: int,
-    moving: bool,
 ) -> None:
-    """Add one level's arcs to `part` [x][δ], x being a (`moving`) or b.
+    """Add the arcs of all levels to `part` [x][δ], x being a or b.
 
-    Neuron i is in the arc that starts at cell s when its own cell q satisfies q + stride·b in [s, s + length), that is
-    q in [s − stride·b, …); for x = a the offset δ moves the start by stride·δ because b = a − δ.
+    Neuron i is in the arc that starts at cell s when its own cell q satisfies q + stride·x in [s, s + length), that is
+    q in [s − stride·x, …). In the list of counts turned by stride·x cells, the arcs are at the same places for every x.
     """
-    size, p = len(counts) // 2, len(part)
-    if moving:
-        slots = [([s + stride * delta for delta, s in enumerate(first)], length) for first, length in slots]
+    size, p = len(counts) // 3, len(part)
+    middle = len(levels) // 2
     for x in range(p):
-        column = steps[x]
-        if inputs is None:
-            if not any(column):
+        turn = -stride * x % size
+        turned = counts[turn : turn + 2 * size + 1]
+        row = part[x]
+        for level, slots in enumerate(levels):
+            column = steps[level][x]
+            terms = map(mul, spreads, column)
+            if level == middle:
+                terms = map(add, map(mul, signals, inputs[x]), terms)
+            elif not any(column):
                 continue
-            prefix = _prefix(list(map(mul, spreads, column)))
-        else:
-            prefix = _prefix(list(map(add, map(mul, signals, inputs[x]), map(mul, spreads, column))))
-        back = stride * x
-        for first, length in slots:
-            begin = [(s - back) % size for s in first]
-            low = [prefix[counts[c]] for c in begin]
-            high = [prefix[counts[c + m]] for c, m in zip(begin, length, strict=True)]
-            part[x] = list(map(add, part[x], map(sub, high, low)))
+            # Prefix sums over the circle, three times around.
+            prefix = list(accumulate(list(terms) * 3, initial=0)).__getitem__
+            for slot in slots:
+                change = map(sub, map(prefix, slot.last(turned)), map(prefix, slot.first(turned)))
+                if len(slot.deltas) == p:
+                    row = list(map(add, row, change))
+                else:
+                    for delta, value in zip(slot.deltas, change, strict=True):
+                        row[delta] += value
+        part[x] = row
 
 
 def add_fixed(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights, positive: bool) -> None:
@@ -472,6 +506,8 @@ def add_fixed(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights, p
 
 def add_outlier(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights) -> None:
     """Add a neuron exactly, input by input."""
+    if not sums.single:
+        sums.single = [[0] * sums.p for _ in range(sums.p)]
     for a, x in enumerate(row_a):
         column = sums.single[a]
         for b, y in enumerate(row_b):
@@ -480,9 +516,7 @@ def add_outlier(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights)
     sums.bound += vector.largest * (max(map(abs, row_a)) + max(map(abs, row_b)))
 
 
-def add_skip(
-    sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: int, cost: Cost
-) -> tuple[int, int]:
+def add_skip(sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: int, cost: Cost) -> tuple[int, int]:
     """Add the skip tables, split like a neuron's outputs with activation 1; returns the least and the largest sum of
     their rests.
     """

@@ -175,10 +175,6 @@ class ExactMatrix:
         columns = self.matrix.ncols()
         return ExactMatrix(fmpz_mat(1, columns, [self.matrix[index, j] for j in range(columns)]), self.exponent)
 
-    def first_rows(self, count: int) -> ExactMatrix:
-        columns = self.matrix.ncols()
-        return ExactMatrix(fmpz_mat(count, columns, self.matrix.entries()[: count * columns]), self.exponent)
-
     def repeated(self, count: int) -> ExactMatrix:
         """A one-row matrix, repeated `count` times."""
         return ExactMatrix(fmpz_mat(count, self.matrix.ncols(), self.matrix.entries() * count), self.exponent)

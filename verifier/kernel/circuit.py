@@ -57,6 +57,18 @@ class Circuit:
 
 
 @dataclass(frozen=True, slots=True)
+class Table:
+    """A matrix of dyadic rationals as a list: `entries` in row order, times 2^`exponent`."""
+
+    entries: list[int]
+    exponent: int
+
+
+def _table(matrix: ExactMatrix) -> Table:
+    return Table(matrix.integers(), matrix.exponent)
+
+
+@dataclass(frozen=True, slots=True)
 class Folded:
     """The exact circuit, entries divided by `denominator` (the attention weights' common one, for A, B, S1, S2).
 
@@ -66,11 +78,11 @@ class Folded:
     circuit.
     """
 
-    a: ExactMatrix  # n × p
-    b: ExactMatrix  # n × p
-    w: ExactMatrix  # n × q
-    s1: ExactMatrix  # p × q
-    s2: ExactMatrix  # p × q
+    a: Table  # n × p
+    b: Table  # n × p
+    w: Table  # n × q
+    s1: Table  # p × q
+    s2: Table  # p × q
     denominator: int
     pre_slack: list[Fraction]
     skip_slack: Fraction
@@ -102,9 +114,14 @@ def fold(model: ModelFile) -> Folded:
 def fold_circuit(model: ModelFile) -> Folded:
     p, tensors = model.p, model.tensors
     n, q = tensors["A"].shape[0], tensors["W"].shape[0]
-    skips = [_matrix(tensors[name], q, p).transposed() if name in tensors else _zeros(p, q) for name in ("S1", "S2")]
-    a, b = _matrix(tensors["A"], n, p), _matrix(tensors["B"], n, p)
-    return Folded(a, b, _matrix(tensors["W"], q, n).transposed(), skips[0], skips[1], 1, [], Fraction(0), [], [])
+    skips = [_transposed(tensors[name], q, p) if name in tensors else Table([0] * (p * q), 0) for name in ("S1", "S2")]
+    a, b = (Table(tensors[name].integers, tensors[name].exponent) for name in ("A", "B"))
+    return Folded(a, b, _transposed(tensors["W"], q, n), skips[0], skips[1], 1, [], Fraction(0), [], [])
+
+
+def _transposed(tensor: Tensor, rows: int, columns: int) -> Table:
+    values = tensor.integers
+    return Table([x for column in range(columns) for x in values[column : rows * columns : columns]], tensor.exponent)
 
 
 def _token_rows(embed: ExactMatrix, tensor: Tensor, place: Position, p: int) -> ExactMatrix:
@@ -167,11 +184,11 @@ def fold_transformer(model: ModelFile) -> Folded:
     after = _matrix(tensors["blocks.0.mlp.b_out"], 1, d).times(denominator).repeated(p)
     b_u = _matrix(tensors["unembed.b_U"], 1, q).times(denominator).repeated(p)
     return Folded(
-        a=(resid_a @ w_in).transposed(),
-        b=(resid_b @ w_in + b_in).transposed(),
-        w=_matrix(tensors["blocks.0.mlp.W_out"], n, d) @ w_u,
-        s1=resid_a @ w_u,
-        s2=(resid_b + after) @ w_u + b_u,
+        a=_table((resid_a @ w_in).transposed()),
+        b=_table((resid_b @ w_in + b_in).transposed()),
+        w=_table(_matrix(tensors["blocks.0.mlp.W_out"], n, d) @ w_u),
+        s1=_table(resid_a @ w_u),
+        s2=_table((resid_b + after) @ w_u + b_u),
         denominator=denominator,
         pre_slack=pre_slack,
         skip_slack=skip_slack,
@@ -235,8 +252,7 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
     Conclusion: a logit moves by at most Σ_i (max_c |W| + u)(2u + s_i) + u·h_i, plus 2u for the skips, plus s, and a
     difference of two logits by at most that with max_c |W| replaced by the range of W over c, and the rest doubled.
     """
-    a, b, w = folded.a.integers(), folded.b.integers(), folded.w.integers()
-    s1, s2 = folded.s1.integers(), folded.s2.integers()
+    a, b, w, s1, s2 = (table.entries for table in (folded.a, folded.b, folded.w, folded.s1, folded.s2))
     denominator = folded.denominator
     n, q = len(a) // p, len(s1) // p
     pre_scale = _scale(((a, folded.a.exponent), (b, folded.b.exponent)), denominator, PRE_BITS)

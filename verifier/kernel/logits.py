@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from heapq import nsmallest
 from itertools import chain
 from math import isqrt
-from operator import mul
+from operator import add, mul, sub
 
-from verifier.kernel.arcs import MID_BITS, ArcSums, abs_bound
+from verifier.kernel.arcs import MID_BITS, ArcSums, abs_bounds
 from verifier.kernel.certificate import Certificate
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.limits import TABLE_BITS
+from verifier.kernel.packing import pack_wide, unpack_wide
 from verifier.kernel.quadrature import BOUND_BITS, Quadrature
 from verifier.kernel.tables import circle
 
@@ -38,12 +40,27 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """All inputs of one δ by column, each in order of b; the columns are those of `Input`.
+
+    `ranges`: the least and the greatest entry of every column of `turned`.
+    """
+
+    turned: list[list[int]]
+    ranges: list[tuple[int, int]]
+    radii: list[list[int]]
+    rest: list[int]
+    over: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Directions:
     """Row d: what Σ_j Re[R_j(1 − e(jd/p))] − Σ_j |1 − e(jd/p)|·radius_j − tail is as one dot product, in units of
     2^-30.
     """
 
     rows: tuple[tuple[int, ...], ...]
+    packed: tuple[int, ...]  # column by column, over d, in wide lanes; without the tail's column
 
 
 @cache
@@ -55,30 +72,42 @@ def directions(p: int, frequencies: tuple[int, ...]) -> Directions:
         points = [(ONE - table.cosines[j * d % p], table.sines[j * d % p]) for j in frequencies]
         sizes = (-isqrt((x + 1) * (x + 1) + (abs(y) + 1) * (abs(y) + 1)) - 1 for x, y in points)
         rows.append((*chain.from_iterable(points), *sizes, -1))
-    return Directions(tuple(rows))
+    return Directions(tuple(rows), tuple(map(pack_wide, list(zip(*rows, strict=True))[:-1])))
 
 
-def inputs_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> list[Input]:
-    """All inputs of one δ, in order of b.
+@cache
+def _around(size: int, step: int, length: int) -> tuple[list[int], list[int]]:
+    """cos and sin of step·x/size turns for x = 0..length−1, from the table."""
+    table = circle(size)
+    places = [step * x % size for x in range(length)]
+    return [table.cosines[m] for m in places], [table.sines[m] for m in places]
+
+
+def columns_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> Inputs:
+    """All inputs of one δ.
 
     R_j = C_j·e(j(2b + δ)/p); the table's error, at most (|re| + |im|)·2^-30 and the rounding, joins the radius.
     """
-    p, count = arc.sums.p, len(frequencies)
-    table = circle(p)
-    result = []
-    for b, lanes in enumerate(arc.sums.at_offset(delta)):
-        turned, radii = [], []
-        place = 2 * b + delta
-        for index, j in enumerate(frequencies):
-            re, im = lanes[2 * index], lanes[2 * index + 1]
-            m = j * place % p
-            cosine, sine = table.cosines[m], table.sines[m]
-            turned.append((re * cosine - im * sine) >> TABLE_BITS)
-            turned.append((re * sine + im * cosine) >> TABLE_BITS)
-            radii.append(lanes[2 * count + index] + ((abs(re) + abs(im)) >> (TABLE_BITS - 1)) + 3)
-        over = lanes[3 * count + 1] if len(lanes) > 3 * count + 1 else 0
-        result.append(Input(turned, radii, 2 * lanes[3 * count], over))
-    return result
+    p, count, bits = arc.sums.p, len(frequencies), TABLE_BITS
+    columns = arc.sums.at_offset(delta)
+    turned, radii = [], []
+    for index, j in enumerate(frequencies):
+        re, im, radius = columns[2 * index], columns[2 * index + 1], columns[2 * count + index]
+        wave = _around(p, j, 3 * p)
+        cosines, sines = (part[delta : delta + 2 * p : 2] for part in wave)
+        turned.append([(x * c - y * s) >> bits for x, y, c, s in zip(re, im, cosines, sines, strict=True)])
+        turned.append([(x * s + y * c) >> bits for x, y, c, s in zip(re, im, cosines, sines, strict=True)])
+        radii.append([r + ((abs(x) + abs(y)) >> (bits - 1)) + 3 for r, x, y in zip(radius, re, im, strict=True)])
+    rest = [2 * x for x in columns[3 * count]]
+    over = columns[3 * count + 1] if len(columns) > 3 * count + 1 else [0] * p
+    return Inputs(turned, [(min(column), max(column)) for column in turned], radii, rest, over)
+
+
+def inputs_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> list[Input]:
+    """The same input by input, in order of b."""
+    x = columns_at(arc, frequencies, delta)
+    rows = zip(zip(*x.turned, strict=True), zip(*x.radii, strict=True), x.rest, x.over, strict=True)
+    return [Input(list(turned), list(radii), rest, over) for turned, radii, rest, over in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +205,7 @@ def logits(
 ) -> Logits:
     """Theorems L and A by the linear pass, one δ at a time; a margin counts when it is above `needed`."""
     p, frequencies = circuit.p, certificate.output_frequencies
-    rows = directions(p, frequencies).rows
+    toward = directions(p, frequencies)
     margins = [[0] * p for _ in range(p)]
     terms = _Terms(rules, form, frequencies, p)
     beyond = circuit.outputs > p
@@ -184,8 +213,8 @@ def logits(
     for delta in range(p):
         if delta % 16 == 0:
             observe("margins", delta, p)
-        inputs = inputs_at(arc, frequencies, delta)
-        found, evaluated = _margins(inputs, rows, certificate.critical_offsets, beyond, needed)
+        inputs = columns_at(arc, frequencies, delta)
+        found, evaluated = _margins(inputs, toward, certificate.critical_offsets, beyond, needed)
         for b, margin in enumerate(found):
             margins[(b + delta) % p][b] = margin
         evaluations += 1 + evaluated
@@ -199,39 +228,55 @@ def logits(
     return Logits(margins, *terms.result(arc.skip_rest))
 
 
-def _margins(
-    inputs: list[Input], rows: Sequence[Sequence[int]], critical: int, beyond: bool, needed: int
-) -> tuple[list[int], int]:
+def _margins(inputs: Inputs, toward: Directions, critical: int, beyond: bool, needed: int) -> tuple[list[int], int]:
     """Theorem A for one δ: branch and bound over the output offsets d.
 
     A disc around a centre bounds the margin of every d at once. The d with the least bounds are then evaluated at every
     input, until the next bound is above `needed` and above the least margin found, or `critical` have been. Returns
     the margin of each input, in units of 2^-30 of the inputs' units, and how many d were evaluated.
     """
-    width = len(inputs[0].turned)
-    columns = list(zip(*(x.turned for x in inputs), strict=True))
-    centre = [(max(column) + min(column)) >> 1 for column in columns]
+    turned, radii, count = inputs.turned, inputs.radii, len(inputs.rest)
+    centre = [(low + high) >> 1 for low, high in inputs.ranges]
     discs = []
-    for j in range(0, width, 2):
-        x, y = centre[j], centre[j + 1]
-        squares = ((re - x) * (re - x) + (im - y) * (im - y) for re, im in zip(columns[j], columns[j + 1], strict=True))
-        discs.append(isqrt(max(squares)) + 1 + max(x.radii[j // 2] for x in inputs))
-    tail = (max(x.rest for x in inputs) << TABLE_BITS) + sum(map(abs, centre))
-    vector = [*centre, *discs, tail]
-    bounds = sorted((sum(map(mul, vector, row)), d) for d, row in enumerate(rows))
-    vectors = [_vector(x) for x in inputs]
+    for j, radius in enumerate(radii):
+        x, y = centre[2 * j], centre[2 * j + 1]
+        most = max(
+            [(re - x) * (re - x) + (im - y) * (im - y) for re, im in zip(*turned[2 * j : 2 * j + 2], strict=True)]
+        )
+        discs.append(isqrt(most) + 1 + max(radius))
+    tail = (max(inputs.rest) << TABLE_BITS) + sum(map(abs, centre))
+    # Lanes: at most 3·64 products of less than 2^63 and 2^32.
+    values = unpack_wide(sum(map(mul, [*centre, *discs], toward.packed)), len(toward.rows))
     # Without outputs beyond p nothing bounds a margin from above yet: start above every bound there is.
-    top = bounds[-1][0]
-    found = [_beyond_margin(x) if beyond else max(top, needed) + 1 for x in inputs]
-    evaluated = 0
-    for bound, d in bounds:
+    top = max(max(values) - tail, needed) + 1
+    bounds = nsmallest(critical + 1, zip(values, range(len(values)), strict=True))
+    found = _beyond_margins(inputs) if beyond else [top] * count
+    vectors: list[int] = []
+    tails: list[int] = []
+    for evaluated, (value, d) in enumerate(bounds):
+        bound = value - tail
         enough = evaluated > 0 and bound > needed and bound >= min(found)
         if enough or evaluated == critical:
-            return [min(bound, y) for y in found], evaluated
-        row = rows[d]
-        found = [min(y, sum(map(mul, vector, row))) for y, vector in zip(found, vectors, strict=True)]
-        evaluated += 1
-    return found, evaluated
+            return [y if y < bound else bound for y in found], evaluated
+        if not vectors:
+            vectors = [pack_wide(column) for column in chain(turned, radii)]
+            tails = _tails(inputs)
+        margins = unpack_wide(sum(map(mul, vectors, toward.rows[d])), count)
+        found = list(map(min, found, map(sub, margins, tails)))
+    return found, len(bounds)
+
+
+def _tails(inputs: Inputs) -> list[int]:
+    """η in units of 2^-30, plus the error of the directions: Σ|re| + |im| at every input."""
+    sizes = map(sum, zip(*(map(abs, column) for column in inputs.turned), strict=True))
+    return [(rest << TABLE_BITS) + size for rest, size in zip(inputs.rest, sizes, strict=True)]
+
+
+def _beyond_margins(inputs: Inputs) -> list[int]:
+    """Lower bound of the margin against the outputs c >= p, at every input: Σ_j Re R_j − radii + over."""
+    reals = map(sum, zip(*inputs.turned[::2], strict=True))
+    radii = map(sum, zip(*inputs.radii, strict=True))
+    return [(x - r + 2 * over) << TABLE_BITS for x, r, over in zip(reals, radii, inputs.over, strict=True)]
 
 
 def _vector(x: Input) -> list[int]:
@@ -266,41 +311,46 @@ class _Terms:
         self.profile = dict.fromkeys(self.rules, 0)
         self.other = {j: 0 for j in frequencies if j not in self.rules}
         self.band = self.rest = self.direct = 0
+        self.errors = {k: (_lens_errors(rule, p, 0), _lens_errors(rule, p, p)) for k, rule in self.rules.items()}
 
-    def add(self, inputs: list[Input], delta: int) -> None:
-        for b, x in enumerate(inputs):
-            a = (b + delta) % self.p
-            distance = 0
-            for index, j in enumerate(self.frequencies):
-                re, im = x.turned[2 * index], x.turned[2 * index + 1]
-                if j in self.rules:
-                    form_re, form_im, error = self.form.terms[j][delta]
-                    re, im = re - form_re, im - form_im
-                    distance += abs_bound(re, im) + error
-                    pure_re, pure_im, slack = self._pure_error(j, a, b)
-                    rest = abs_bound(re - pure_re, im - pure_im) + error + slack
-                    self.profile[j] = max(self.profile[j], rest)
-                else:
-                    size = abs_bound(re, im)
-                    self.other[j] = max(self.other[j], size)
-                    distance += size
-            band = sum(x.radii)
-            half = (x.rest + 1) >> 1
-            self.band = max(self.band, band)
-            self.rest = max(self.rest, half)
-            self.direct = max(self.direct, distance + band + half)
+    def add(self, inputs: Inputs, delta: int) -> None:
+        band = list(map(sum, zip(*inputs.radii, strict=True)))
+        half = [(x + 1) >> 1 for x in inputs.rest]
+        whole = list(map(add, band, half))
+        for index, j in enumerate(self.frequencies):
+            re, im = inputs.turned[2 * index], inputs.turned[2 * index + 1]
+            if j in self.rules:
+                form_re, form_im, error = self.form.terms[j][delta]
+                re, im = [x - form_re for x in re], [y - form_im for y in im]
+                pure_re, pure_im, slack = self._pure_errors(j, delta)
+                rest = abs_bounds(list(map(sub, re, pure_re)), list(map(sub, im, pure_im)))
+                self.profile[j] = max(self.profile[j], max(map(add, rest, slack)) + error)
+                whole = [x + y + error for x, y in zip(whole, abs_bounds(re, im), strict=True)]
+            else:
+                sizes = abs_bounds(re, im)
+                self.other[j] = max(self.other[j], max(sizes))
+                whole = list(map(add, whole, sizes))
+        self.band = max(self.band, max(band))
+        self.rest = max(self.rest, max(half))
+        self.direct = max(self.direct, max(whole))
 
-    def _pure_error(self, k: int, a: int, b: int) -> tuple[int, int, int]:
-        """Twice 2|cos πk(a − b)/p| times (lens − integral), re and im, and a bound of the error of that pair."""
-        p, rule, table = self.p, self.rules[k], circle(2 * self.p)
-        # Where the cosine vanishes (p even) either sign will do; elsewhere it is far above the table's unit.
-        wave = table.cosines[k * (a - b) % (2 * p)]
-        at = k * (a + b) % (2 * p) if wave >= 0 else (k * (a + b) + p) % (2 * p)
-        re = rule.lens[at][0] - rule.integral[0]
-        im = rule.lens[at][1] - rule.integral[1]
-        slack = ((abs(re) + abs(im)) >> (TABLE_BITS - 2)) + 16
-        wave = 4 * abs(wave)
-        return wave * re >> TABLE_BITS, wave * im >> TABLE_BITS, slack
+    def _pure_errors(self, k: int, delta: int) -> tuple[list[int], list[int], list[int]]:
+        """Twice 2|cos πk(a − b)/p| times (lens − integral), re and im, and a bound of the error of that pair; for all
+        inputs of δ, in order of b.
+
+        a + b = 2b + δ and a − b = δ while b < p − δ; then a wraps around and both are p less.
+        """
+        p, table = self.p, circle(2 * self.p)
+        result: tuple[list[int], list[int], list[int]] = ([], [], [])
+        for difference, span in ((delta, slice(delta, 2 * p - delta, 2)), (delta - p, slice(p - delta, p + delta, 2))):
+            # Where the cosine vanishes (p even) either sign will do; elsewhere it is far above the table's unit.
+            wave = table.cosines[k * difference % (2 * p)]
+            re, im, slack = self.errors[k][wave < 0]
+            wave = 4 * abs(wave)
+            result[0].extend([wave * x >> TABLE_BITS for x in re[span]])
+            result[1].extend([wave * x >> TABLE_BITS for x in im[span]])
+            result[2].extend(slack[span])
+        return result
 
     def result(self, skip_rest: tuple[int, int]) -> tuple[int, Budget, int]:
         """Theorem L: the direct maximum, its terms, and the naive comparison.
@@ -319,3 +369,11 @@ class _Terms:
         rest = sum(self.profile.values()) + sum(self.other.values()) + self.band + self.rest
         summed = sum(quadrature.values()) + rest
         return min(self.direct, summed), budget, naive + rest
+
+
+def _lens_errors(rule: Quadrature, p: int, start: int) -> tuple[list[int], list[int], list[int]]:
+    """Lens minus integral at v = (k·m + start)/2p for m = a + b = 0..2p, re and im, and the error of the pair."""
+    places = [(rule.frequency * m + start) % (2 * p) for m in range(2 * p + 1)]
+    re = [rule.lens[place][0] - rule.integral[0] for place in places]
+    im = [rule.lens[place][1] - rule.integral[1] for place in places]
+    return re, im, [((abs(x) + abs(y)) >> (TABLE_BITS - 2)) + 16 for x, y in zip(re, im, strict=True)]

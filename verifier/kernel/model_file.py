@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from array import array
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import repeat
@@ -260,9 +259,9 @@ def _tensor(data: memoryview, span: _Span, where: str) -> Tensor:
     if sys.byteorder == "big":
         values.byteswap()
     require(all(map(isfinite, values)), Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
-    sizes: Iterator[float] = filter(None, map(abs, values))
-    least = min(sizes, default=1.0)
-    greatest = max(map(abs, values), default=0.0)
+    sizes = array(values.typecode, map(abs, values))
+    least = min(filter(None, sizes), default=1.0)
+    greatest = max(sizes, default=0.0)
     digits, lowest = (24, -149) if span.dtype == "F32" else (53, -1074)
     if span.dtype == "F64":
         bound = limits.EXPONENT_64

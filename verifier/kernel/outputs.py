@@ -75,7 +75,7 @@ class Splitter:
         p, lift = self.p, TABLE_BITS - self.drop
         slack = sum(map(abs, fit)) + 1
         require_capacity((max(map(abs, row)) << lift) + (slack << TABLE_BITS), "output weights")
-        rest = pack(x << lift for x in row[:p])
+        rest = pack(row[:p]) << lift
         for (cosine, sine), re, im in zip(waves, fit[::2], fit[1::2], strict=True):
             rest -= re * cosine + im * sine
         values = unpack(rest, p)

@@ -47,3 +47,40 @@ def unpack(packed: int, lanes: int) -> list[int]:
     if sys.byteorder == "big":
         values.byteswap()
     return values.tolist()
+
+
+def unpack_columns(rows: Iterable[int], lanes: int) -> list[list[int]]:
+    """Unpack vectors of `lanes` numbers each, transposed: one list per lane. As `unpack`, all rows at once."""
+    signs, size = _signs(lanes), 8 * lanes
+    values = array("q", b"".join([((row + signs) ^ signs).to_bytes(size, "little") for row in rows]))
+    if sys.byteorder == "big":
+        values.byteswap()
+    return [values[lane::lanes].tolist() for lane in range(lanes)]
+
+
+def pack_wide(values: Iterable[int]) -> int:
+    """Σ v_l·2^(128·l) for numbers whose absolute values are below 2^63 (the caller has proved it).
+
+    A sum of multiples of such vectors may hold up to 126 bits a lane before `unpack_wide`.
+    """
+    narrow = array("q", values)
+    lanes = array("q", bytes(2 * LANE_BITS // 8 * len(narrow)))
+    lanes[::2] = narrow
+    return pack(lanes)
+
+
+def unpack_wide(packed: int, lanes: int) -> list[int]:
+    """The `lanes` numbers of a vector of 128-bit lanes, each below 2^126 in absolute value (proved by the caller)."""
+    # The sign bit of each wide lane is that of its upper half.
+    signs = _signs(2 * lanes) & ~_low_signs(lanes)
+    data = ((packed + signs) ^ signs).to_bytes(2 * LANE_BITS // 8 * lanes, "little")
+    low, high = array("Q", data), array("q", data)
+    if sys.byteorder == "big":
+        low.byteswap()
+        high.byteswap()
+    return [(y << LANE_BITS) | x for x, y in zip(low[::2], high[1::2], strict=True)]
+
+
+@cache
+def _low_signs(lanes: int) -> int:
+    return sum(1 << (2 * LANE_BITS * lane + LANE_BITS - 1) for lane in range(lanes))

@@ -215,6 +215,7 @@ SCHEMAS: dict[str, tuple[str, Shape]] = {
     "statement": ("the payload of a proof", STATEMENT),
     "claim": ("claim.json", CLAIM),
     "certificate": ("certificate.json", CERTIFICATE),
+    "conclusion": ("what the kernel concluded; a part of the statement", CONCLUSION),
 }
 """By file name: what the schema is for, and the form."""
 

@@ -7,8 +7,9 @@ Neuron i has a frequency k, an amplitude α_i, a phase φ_i, and
     P(x) = DC/2 + cos 2πx − SECOND·cos 2π(2x + 0.05) + FIFTH·cos 2π(5x − 0.1)
 
 with the sizes that trained networks of this kind have. As in trained ones, neurons of one frequency have their phases
-near an even grid, and α_i·β_i, the weight in the quadrature rule, varies less than either factor. The frequencies are those of `SETS` random sets with the greatest ideal margin
-min over δ ≠ 0, d ≠ 0 of Σ_k |cos πkδ/p|·(1 − cos 2πkd/p), which the pizza algorithm has for exact integrals.
+near an even grid, and α_i·β_i, the weight in the quadrature rule, varies less than either factor. The frequencies are
+those of `SETS` random sets with the greatest ideal margin min over δ, d ≠ 0 of Σ_k |cos πkδ/p|·(1 − cos 2πkd/p), which
+the pizza algorithm has when its sums are exact integrals of pure cosines.
 """
 
 from __future__ import annotations
@@ -73,9 +74,7 @@ def synthetic(p: int, neurons: int, frequencies: int = FREQUENCIES, seed: int = 
     beta = np.exp(WEIGHT_SPREAD * rng.standard_normal((neurons, 1))) / alpha * frequencies / neurons
     tokens = np.arange(p)[None, :] / p
     profile = _profile(k * tokens + phases)
-    a, b = (
-        (alpha * (profile + RESIDUAL * rng.standard_normal((neurons, p)))).astype(np.float32) for _ in range(2)
-    )
+    a, b = ((alpha * (profile + RESIDUAL * rng.standard_normal((neurons, p)))).astype(np.float32) for _ in range(2))
     w = beta * (_cos(k * tokens + 2 * phases) + OUTPUT_NOISE * rng.standard_normal((neurons, p)))
     provenance: dict[str, object] = {"origin": "synthetic", "seed": seed, "frequencies": sorted(map(int, chosen))}
     return FoldedCircuit(p, a, b, np.ascontiguousarray(w.T, dtype=np.float32), None, None, provenance)

@@ -107,7 +107,10 @@ def gather(subject: Subject, observe: Observer = ignore, *, exhaustive: bool = T
 
     **Raises** `InputError` for inputs that are not well-formed; `Unproved` when nothing at all could be proved.
     """
-    outcome = _run(subject, subject.claim_bytes, observe)
+    outcome = _run(subject, subject.claims[0], observe)
+    for claim in subject.claims[1:]:
+        if not outcome.proved:
+            outcome = _run(subject, claim, observe)
     conclusion = outcome.conclusion
     if conclusion is None:
         raise Unproved(outcome.failure)
@@ -186,9 +189,9 @@ def _strategies(
     form_margin: Fraction, linear: Conclusion, refined: Conclusion | None, exact: Conclusion | None
 ) -> tuple[Strategy, ...]:
     operations = linear.operations
-    base = sum(
-        count for step, count in operations.items() if step not in AFTER_LINEAR and step != "refinement"
-    ) - sum(operations[f"quadrature: {name}"] for name in ("rectangle", "harmonic"))
+    base = sum(count for step, count in operations.items() if step not in AFTER_LINEAR and step != "refinement") - sum(
+        operations[f"quadrature: {name}"] for name in ("rectangle", "harmonic")
+    )
     result = [Strategy("naive", form_margin - 2 * fraction(linear.logits.naive), base, "Theorem L")]
     for method in ("rectangle", "harmonic"):
         margin = form_margin - 2 * method_error(linear, method)
@@ -281,9 +284,7 @@ def input_bounds(subject: Subject, conclusion: Conclusion) -> InputBounds:
             if conclusion.margins[a][b] > min(full_margin(x, rows, beyond) - penalty, min(own)):
                 redo.append((a, b))
     _use_exact_logits(table, redo, circuit, penalty, exponent, scale)
-    margins = [
-        [_hundredths_down(margin, conclusion.margin_exponent) for margin in row] for row in conclusion.margins
-    ]
+    margins = [[_hundredths_down(margin, conclusion.margin_exponent) for margin in row] for row in conclusion.margins]
     rivals, low, step = _pack(table, p) if keep else (None, 0, 1)
     unit = Fraction(2) ** exponent
     return InputBounds(margins, **parts, rivals=rivals, low=low * unit, step=step * unit)

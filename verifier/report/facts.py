@@ -74,16 +74,16 @@ def wheels(circuit: FoldedCircuit, certificate: Certificate) -> tuple[Wheel, ...
         ordered = sorted(rows[k], key=lambda row: row[3])
         neurons = np.array([row[0] for row in ordered], dtype=np.int64)
         phase = np.array([row[3] for row in ordered])
-        amplitude = np.array([row[2] for row in ordered])
+        alpha = np.array([row[2] for row in ordered])
         omega = written[neurons, k]
-        weight = amplitude * np.abs(omega)
-        moment = (amplitude * omega * turns(-2 * phase)).sum()
+        weight = alpha * np.abs(omega)
+        moment = (alpha * omega * turns(-2 * phase)).sum()
         result.append(
             Wheel(
                 frequency=k,
                 neurons=neurons,
                 families=np.array([row[1] for row in ordered], dtype=np.int64),
-                amplitude=amplitude,
+                amplitude=alpha,
                 phase=phase,
                 omega=omega,
                 weight=weight,
@@ -97,7 +97,8 @@ def wheels(circuit: FoldedCircuit, certificate: Certificate) -> tuple[Wheel, ...
 def profile(family: Family) -> tuple[float, Complex]:
     """DC and the coefficients (z^A_h, z^B_h), shape (H, 2), of a family."""
     rows = [[complex(h.a_re, h.a_im), complex(h.b_re, h.b_im)] for h in family.profile]
-    return math.ldexp(family.dc, -PROFILE_BITS), np.array(rows) * 2.0**-PROFILE_BITS
+    coefficients: Complex = np.array(rows, dtype=np.complex128) * complex(2.0**-PROFILE_BITS)
+    return math.ldexp(family.dc, -PROFILE_BITS), coefficients
 
 
 def profile_value(family: Family, delta_turns: float, x: Array) -> Array:

@@ -1,7 +1,7 @@
 """The six figures (matplotlib), the same bytes every time.
 
-Estimates (float64) and proved numbers are told apart in the captions: figures 1 to 3 show the weights themselves and are
-estimates; figures 4 to 6 show what the kernel proved.
+Estimates (float64) and proved numbers are told apart in the captions: figures 1 to 3 show the weights themselves and
+are estimates; figures 4 to 6 show what the kernel proved.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INK, MUTED, LINE, PAPER = "#27313b", "#6b7783", "#dde3e8", "#ffffff"
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
 # The palette of Okabe and Ito: told apart with every kind of colour vision.
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9,
     "text.color": INK,
@@ -71,6 +71,7 @@ STYLE: dict[str, Any] = {
 DPI = 160
 PANELS = 8
 POINTS = 6000
+DOT_SIZES = 6
 WIDTH = 8.0
 
 
@@ -96,7 +97,9 @@ class Drawing:
 
 def render(name: str, view: View, form: str) -> bytes:
     """Figure `name` as `png` or `svg` bytes."""
-    with mpl.rc_context({**mpl.rcParamsDefault, **STYLE}):
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
         figure = FIGURES[name].draw(view)
         buffer = io.BytesIO()
         if form == "svg":
@@ -179,9 +182,19 @@ def _phases(view: View) -> Figure:
     for panel, wheel in zip(axes, shown, strict=True):
         for shift in (0, 1):
             panel.plot([shift / 2, (shift + 1) / 2], [0, 1], color=MUTED, linewidth=1, zorder=1)
-        size = 4 + 46 * np.sqrt(wheel.weight / wheel.weight.max())
         output = (wheel.psi - wheel.common) % 1.0
-        panel.scatter(wheel.phase, output, s=size, color=BLUE, alpha=0.45, linewidths=0, zorder=2)
+        level = np.ceil(DOT_SIZES * np.sqrt(wheel.weight / wheel.weight.max()))
+        for size in sorted(set(level.tolist())):  # few sizes make a small file
+            rows = level == size
+            panel.scatter(
+                wheel.phase[rows],
+                output[rows],
+                s=4 + 46 * size / DOT_SIZES,
+                color=BLUE,
+                alpha=0.45,
+                linewidths=0,
+                zorder=2,
+            )
         f = facts[wheel.frequency]
         panel.set_title(f"k = {wheel.frequency}: rms distance from the line {360 * f.angle_rms:.2f}°")
         panel.set_xlim(0, 1)
@@ -209,7 +222,8 @@ def _profile(view: View) -> Figure:
             # Neurons that matter first: a fixed choice, no random numbers.
             rank = np.repeat(-weight, x.shape[1]).argsort(kind="stable")[:POINTS]
             colour = colours[place % len(colours)]
-            panel.scatter(*points[:, rank], s=1.6, color=colour, alpha=0.22, linewidths=0, rasterized=True)
+            xs, ys = points[:, rank]
+            panel.scatter(xs, ys, s=1.6, color=colour, alpha=0.22, linewidths=0, rasterized=True)
             panel.plot(grid, profile_value(certificate.families[index], 0.0, grid), color=INK, linewidth=1.2)
         panel.plot(grid, 2 * np.cos(2 * np.pi * grid), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         f = next(f for f in view.mechanism.frequencies if f.frequency == wheel.frequency)
@@ -327,8 +341,7 @@ def _margins(view: View) -> Figure:
     axes = figure.subplots()
     proved = np.array([[x > 0 for x in row] for row in conclusion.margins])
     shown = np.ma.masked_where(~proved, margins)
-    colours = mpl.colormaps["viridis"].copy()
-    colours.set_bad("#f3f5f7")
+    colours = mpl.colormaps["viridis"].with_extremes(bad="#f3f5f7")
     top = float(margins.max()) if proved.any() else 1.0
     image = axes.imshow(
         shown.T, origin="lower", cmap=colours, vmin=0.0, vmax=top, interpolation="nearest", aspect="equal"
@@ -345,7 +358,7 @@ def _margins(view: View) -> Figure:
     axes.set_title(f"{certified} of {p * p} inputs certified{note}")
     bar = figure.colorbar(image, ax=axes, shrink=0.86, pad=0.02)
     bar.set_label("certified margin (lower bound)")
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     worst = np.unravel_index(int(margins.argmin()), margins.shape)
     axes.plot([worst[0]], [worst[1]], marker="o", markersize=7, markerfacecolor="none", markeredgecolor=RED)
     axes.annotate(
@@ -455,7 +468,8 @@ def _plain_log(axis: Axis) -> None:
 FIGURES: dict[str, Drawing] = {
     "quadrature": Drawing(
         "Neurons as rectangles",
-        "Each neuron of a frequency is a rectangle: its width is its share of the weight, its height what it adds to the "
+        "Each neuron of a frequency is a rectangle: its width is its share of the weight, its height what it adds to "
+        "the "
         "right logit. Together they stand for the integral under ReLU(cos)·cos, which is 1/3π. Shown for an idealised "
         "cosine neuron with the model's phases and weights (estimate).",
         False,
@@ -463,34 +477,40 @@ FIGURES: dict[str, Drawing] = {
     ),
     "phases": Drawing(
         "Input phase against output phase",
-        "A neuron that reads its input at phase φ writes its output at phase ψ = 2φ + c; the lines are exactly that. Dot "
+        "A neuron that reads its input at phase φ writes its output at phase ψ = 2φ + c; the lines are exactly that. "
+        "Dot "
         "size is the neuron's weight (estimate).",
         False,
         _phases,
     ),
     "profile": Drawing(
         "One profile for all neurons of a family",
-        "Pre-activations of all neurons of a frequency, divided by their amplitude and shifted by their phase, at a = b. "
+        "Pre-activations of all neurons of a frequency, divided by their amplitude and shifted by their phase, at a "
+        "= b. "
         "The profile has a DC term and a second harmonic, so it is not a pure cosine (estimate).",
         False,
         _profile,
     ),
     "budget": Drawing(
         "From the naive margin to the certified one",
-        "What each part of the argument costs or gains on the least margin, in logits. Bars in bold are proved lower "
-        "bounds of the least margin over all inputs.",
+        "What each part of the argument costs or gains on the least margin, in logits; an error of a logit counts "
+        "twice. "
+        "The naive and the certified margin are proved lower bounds of the network's least margin over all inputs; the "
+        "first bar is the closed form's own.",
         True,
         _budget,
     ),
     "margins": Drawing(
         "Certified margin of every input",
-        "A lower bound of the right logit minus the best other one, by a and b. Inputs that are not certified have a cross.",
+        "A lower bound of the right logit minus the best other one, by a and b. Inputs that are not certified have a "
+        "cross.",
         True,
         _margins,
     ),
     "cost": Drawing(
         "Cost of a proof against what it proves",
-        "Left: Theorem Q's bound of one frequency's rule, by method. Right: the least margin that each strategy proves. "
+        "Left: Theorem Q's bound of one frequency's rule, by method. Right: the least margin that each strategy "
+        "proves. "
         "Operations are counted by the kernel; the exhaustive strategy evaluates every input.",
         True,
         _cost,

@@ -18,11 +18,26 @@ from string import Template
 from verifier import __version__
 from verifier.errors import one_line
 from verifier.kernel.conclusion import Conclusion, Dyadic
+from verifier.proof.kernel import conclusion_value
 from verifier.report.bounds import Evidence, InputBounds, fraction, operations_of, term_total
 from verifier.report.facts import Mechanism
-from verifier.report.figures import BLUE, FIGURES, GREEN, INK, LINE, MUTED, ORANGE, PAPER, PURPLE, RED, SKY, View, render
+from verifier.report.figures import (
+    BLUE,
+    FIGURES,
+    GREEN,
+    INK,
+    LINE,
+    MUTED,
+    ORANGE,
+    PAPER,
+    PURPLE,
+    RED,
+    SKY,
+    View,
+    render,
+)
 from verifier.report.subject import Subject
-from verifier.results import BUDGET_NAMES, NAIVE, dyadic, lower, upper
+from verifier.results import BUDGET_NAMES, NAIVE, lower, total, upper
 
 DIGITS = 4
 COLOURS = {
@@ -55,7 +70,6 @@ FREQUENCY_HEAD = (
 def page(view: View, inputs: InputBounds) -> str:
     """The report as HTML."""
     subject, evidence, conclusion = view.subject, view.evidence, view.evidence.conclusion
-    accuracy = conclusion.accuracy
     figures = {name: _figure(name, number, view) for number, name in enumerate(FIGURES, start=1)}
     proved = evidence.outcome.proved
     fields = {
@@ -68,9 +82,13 @@ def page(view: View, inputs: InputBounds) -> str:
         "verdict_detail": _verdict(evidence),
         "theorem": _text(_theorem(evidence)),
         "numbers": _numbers(evidence),
-        "signature": _signature(subject),
+        "signature": _signature(subject, conclusion),
         "files": _files(subject, conclusion),
+        "command_why": "To verify the proof, run"
+        if _is_signed(subject)
+        else "To certify the model and sign the proof, run",
         "command": _text(_command(subject)),
+        "plain": _plain(evidence),
         "mechanism": _mechanism(view.mechanism),
         "frequency_head": "".join(f'<th scope="col">{_text(name)}</th>' for name in FREQUENCY_HEAD),
         "frequency_rows": _rows(_frequency_cells(view.mechanism)),
@@ -134,7 +152,27 @@ def _numbers(evidence: Evidence) -> str:
     return "\n".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in items)
 
 
-def _signature(subject: Subject) -> str:
+def _plain(evidence: Evidence) -> str:
+    conclusion = evidence.conclusion
+    accuracy = conclusion.accuracy
+    words = (
+        f"In other words: whichever of the {accuracy.certified_inputs} certified pairs is put in, the network's "
+        "answer is the sum. "
+        f"No logit is further than logits.max_error = {upper(conclusion.logits.max_error, DIGITS)} from a formula "
+        "with one wave "
+        "per frequency, up to a shift that all logits share; nothing in the network is left out of that bound."
+    )
+    if accuracy.certified_inputs < accuracy.total_inputs:
+        missing = accuracy.total_inputs - accuracy.certified_inputs
+        words += f" About the other {missing} pairs nothing is proved; the network may be right or wrong there."
+    return _text(words)
+
+
+def _is_signed(subject: Subject) -> bool:
+    return subject.folder is not None and subject.signed is not None and subject.signed.about_these_files
+
+
+def _signature(subject: Subject, conclusion: Conclusion) -> str:
     signed = subject.signed
     if signed is None:
         return "There is no signed proof beside the certificate; the kernel was run for this page."
@@ -143,9 +181,13 @@ def _signature(subject: Subject) -> str:
             f"{signed.path} is about other files than the ones named below. It does not count for them; certify the "
             "model again."
         )
+    same = (
+        "the same conclusion" if signed.conclusion == conclusion_value(conclusion.document()) else "ANOTHER conclusion"
+    )
     return _text(
-        f"{signed.path} says it was signed by {signed.keyid} and names the three digests below. The signature was not "
-        "verified for this page: whose signature counts is your decision."
+        f"{signed.path} says it was signed by {signed.keyid} and names the three digests below. The kernel was run "
+        "for this page "
+        f"and reached {same}. The signature was not verified for this page: whose signature counts is your decision."
     )
 
 
@@ -159,14 +201,15 @@ def _files(subject: Subject, conclusion: Conclusion) -> str:
     if subject.source.imported:
         rows[0] = ("model", f"{subject.source.path}, translated from {subject.source.imported}", rows[0][2])
     return "\n".join(
-        f'<tr><th scope="row">{_text(kind)}</th><td class="text">{_text(name)}</td><td class="hash">{_text(digest)}</td></tr>'
+        f'<tr><th scope="row">{_text(kind)}</th><td class="text">{_text(name)}</td>'
+        f'<td class="hash">{_text(digest)}</td></tr>'
         for kind, name, digest in rows
     )
 
 
 def _command(subject: Subject) -> str:
     model = shlex.quote(str(subject.source.path))
-    if subject.folder is None or subject.signed is None:
+    if subject.folder is None or subject.signed is None or not subject.signed.about_these_files:
         return f"verifier certify {model}"
     proof = shlex.quote(str(subject.signed.path))
     policy = shlex.quote(str(subject.folder.parent / "policy.toml"))
@@ -176,9 +219,12 @@ def _command(subject: Subject) -> str:
 def _mechanism(m: Mechanism) -> str:
     names = ", ".join(str(f.frequency) for f in m.frequencies)
     return _text(
-        f"The network has {m.neurons} neurons in {len(m.frequencies)} frequencies k = {names}. A neuron of frequency k with phase φ "
-        "sees a and b as cos 2π(ka/p + φ) + cos 2π(kb/p + φ), which is a cosine of the average angle; ReLU keeps its positive "
-        "half, and the output weights write it back with twice the phase. The neurons' phases are spread over the circle, so "
+        f"The network has {m.neurons} neurons in {len(m.frequencies)} frequencies k = {names}. A neuron of frequency "
+        "k with phase φ "
+        "sees a and b as cos 2π(ka/p + φ) + cos 2π(kb/p + φ), which is a cosine of the average angle; ReLU keeps its "
+        "positive "
+        "half, and the output weights write it back with twice the phase. The neurons' phases are spread over the "
+        "circle, so "
         "their sum is a quadrature rule for an integral that is largest at c = a + b."
     )
 
@@ -202,10 +248,14 @@ def _frequency_cells(m: Mechanism) -> list[tuple[str, ...]]:
 
 def _unexplained(m: Mechanism) -> str:
     return _text(
-        f"Estimated: {m.unexplained:.2%} of the variance of the logits is not the closed form's ({m.other_share:.3%} is at frequencies "
-        f"no family has); {m.correct} of {m.looked_at} inputs are answered correctly, with a least margin of {m.least_margin:.2f}; "
-        f"a logit is at most {m.largest_deviation:.2f} from its closed form. {m.on} neurons are taken as linear, {m.off} as "
-        f"zero, and {m.outliers} are evaluated exactly at each input. Phases off uniform is Kuiper's statistic, 0 for a perfect spread."
+        f"Estimated: {m.unexplained:.2%} of the variance of the logits is not the closed form's ({m.other_share:.3%} "
+        "is at frequencies "
+        f"no family has); {m.correct} of {m.looked_at} inputs are answered correctly, with a least margin of "
+        f"{m.least_margin:.2f}; "
+        f"a logit is at most {m.largest_deviation:.2f} from its closed form. {m.on} neurons are taken as linear, "
+        f"{m.off} as "
+        f"zero, and {m.outliers} are evaluated exactly at each input. Phases off uniform is Kuiper's statistic, 0 "
+        "for a perfect spread."
     )
 
 
@@ -232,25 +282,27 @@ def _budget_rows(conclusion: Conclusion) -> str:
     whole = sum(map(term_total, budget.values()), Fraction(0))
     rows = []
     for name, value in budget.items():
-        size = term_total(value)
-        share = float(size / whole) if whole else 0.0
+        bound = total([value] if isinstance(value, Dyadic) else value.values())
+        share = float(fraction(bound) / whole) if whole else 0.0
         rows.append(
-            f"<tr><td>{_text(BUDGET_NAMES.get(name, name))}</td><td>{_text(upper(dyadic(size), DIGITS))}</td>"
+            f"<tr><td>{_text(BUDGET_NAMES.get(name, name))}</td><td>{_text(upper(bound, DIGITS))}</td>"
             f'<td class="bar"><span style="width:{100 * share:.2f}%"></span></td></tr>'
         )
-    for name, bound in (
+    for name, whole_bound in (
         ("all terms at one input together (the theorem's bound)", conclusion.logits.max_error),
         ("the same with the naive quadrature bound", conclusion.logits.naive),
     ):
-        rows.append(f'<tr class="total"><td>{_text(name)}</td><td>{_text(upper(bound, DIGITS))}</td><td></td></tr>')
+        rows.append(
+            f'<tr class="total"><td>{_text(name)}</td><td>{_text(upper(whole_bound, DIGITS))}</td><td></td></tr>'
+        )
     return "\n".join(rows)
 
 
 def _cost(conclusion: Conclusion, evidence: Evidence) -> str:
-    total = sum(conclusion.operations.values())
+    operations = sum(conclusion.operations.values())
     words = (
-        f"The kernel used {total:,} operations for {conclusion.parameters:,} circuit parameters, "
-        f"{_ratio(total, conclusion.parameters)} per parameter."
+        f"The kernel used {operations:,} operations for {conclusion.parameters:,} circuit parameters, "
+        f"{_ratio(operations, conclusion.parameters)} per parameter."
     )
     if evidence.exact is not None:
         brute = operations_of(evidence.exact)
@@ -272,10 +324,10 @@ def _ratio(numerator: int, denominator: int) -> str:
 def _figure(name: str, number: int, view: View) -> str:
     drawing = FIGURES[name]
     picture = inline_svg(render(name, view, "svg").decode("utf-8"), name, drawing.title)
-    proved = "" if drawing.proved else ""
     return (
         f'<figure class="wide" id="figure-{name}">\n{picture}\n'
-        f"<figcaption><strong>Figure {number}. {_text(drawing.title)}.</strong> {_text(drawing.caption)}{proved}</figcaption>\n</figure>"
+        f"<figcaption><strong>Figure {number}. {_text(drawing.title)}.</strong> {_text(drawing.caption)}"
+        "</figcaption>\n</figure>"
     )
 
 

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.errors import InputError
 from verifier.kernel import Rejected, limits
 from verifier.kernel.certificate import Certificate, read_certificate
-from verifier.pipeline import CERTIFICATE, CLAIM, PROOF, SUFFIX, Observer, Request, Source, explain, ignore, read_file
+from verifier.pipeline import (
+    CERTIFICATE,
+    CLAIM,
+    PROOF,
+    SUFFIX,
+    Observer,
+    Request,
+    Source,
+    Unexplained,
+    explain,
+    ignore,
+    prove,
+    read_file,
+)
 
 if TYPE_CHECKING:
     from verifier.model import FoldedCircuit
+    from verifier.proof.canonical import Json
 
 CERTIFICATES, MODELS = Path("certificates"), Path("models")
 
@@ -27,11 +41,13 @@ class Signed:
 
     - `path`: the proof; `keyid`: the key that is said to have signed it.
     - `about_these_files`: whether it names the digests of the model, claim and certificate at hand.
+    - `conclusion`: what it says the kernel concluded.
     """
 
     path: Path
     keyid: str
     about_these_files: bool
+    conclusion: dict[str, Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +58,7 @@ class Subject:
 
     - `source`: the model's bytes and names; `circuit`: folded, in float64.
     - `certificate`, `certificate_bytes`: an explanation; from a file, or made now.
-    - `claim_bytes`: the claim beside the certificate, else "every input" for binary32 by the linear strategy.
+    - `claims`: the claim beside the certificate; else what `certify` would try in turn, every input in binary32.
     - `folder`: where the certificate lies, or None when it was made now.
     - `signed`: the proof beside it, if there is one.
     """
@@ -51,7 +67,7 @@ class Subject:
     circuit: FoldedCircuit
     certificate: Certificate
     certificate_bytes: bytes
-    claim_bytes: bytes
+    claims: tuple[bytes, ...]
     folder: Path | None
     signed: Signed | None
 
@@ -73,23 +89,30 @@ def find_subject(
     - `model`: the certificate's model; by default the one in `models/` named like the certificate's folder.
     - `certificates`: where to look for a model's certificate.
     - `effort`: make a new certificate with this effort, instead of using a stored one.
-    - `cheapest`: when one has to be made, take the least effort the kernel accepts.
+    - `cheapest`: when one has to be made, take the least effort, whatever it proves.
 
     **Raises** `InputError`.
     """
     if _is_certificate(path):
         source = _read(model or _model_of(path))
-        return _stored(source, path, _bytes(path, limits.CERTIFICATE_BYTES))
+        return _stored(source, path, read_file(path, limits.CERTIFICATE_BYTES))
     if model is not None:
         raise InputError("--model", "", f"goes with a certificate, and {path} is a model")
     source = _read(path)
     stored = certificates / source.name / CERTIFICATE
     if effort is None and stored.is_file():
-        data = _bytes(stored, limits.CERTIFICATE_BYTES)
+        data = read_file(stored, limits.CERTIFICATE_BYTES)
         if source.sha256.encode() in data:
             return _stored(source, stored, data)
-    made = explain(source, effort, "binary32", observe, cheapest=cheapest).certificate
-    return _subject(source, made, Request().claim(source), None, None)
+    claims = Request().claims(source)
+    try:
+        if cheapest:
+            made = next(certificate for _, certificate in explain(source, (effort or 0,), observe))
+        else:
+            made = prove(source, claims, effort, observe).certificate
+    except Unexplained as error:
+        raise InputError(path, "", f"cannot be explained: {error}") from None
+    return _subject(source, made, claims, None, None)
 
 
 def _is_certificate(path: Path) -> bool:
@@ -99,10 +122,11 @@ def _is_certificate(path: Path) -> bool:
 def _model_of(certificate: Path) -> Path:
     """The model of certificates/<name>/certificate.json: models/<name>.safetensors beside `certificates`, or here."""
     name = certificate.absolute().parent.name + SUFFIX
-    places = [certificate.absolute().parent.parent.parent / MODELS / name, MODELS / name]
-    for place in places:
+    beside = certificate.absolute().parent.parent.parent / MODELS / name
+    here = MODELS / name
+    for place in (beside, here):
         if place.is_file():
-            return place
+            return here if place == here.absolute() else place
     raise InputError(certificate, "", f"is about a model that is not {MODELS / name}; name it with --model")
 
 
@@ -113,25 +137,19 @@ def _read(path: Path) -> Source:
     return read_source(path, import_file)
 
 
-def _bytes(path: Path, limit: int) -> bytes:
-    return read_file(path, limit)
-
-
 def _stored(source: Source, path: Path, data: bytes) -> Subject:
     folder = path.parent
     claim = folder / CLAIM
-    claim_bytes = _bytes(claim, limits.CLAIM_BYTES) if claim.is_file() else Request().claim(source)
-    subject = _subject(source, data, claim_bytes, folder, str(path))
+    claims = (read_file(claim, limits.CLAIM_BYTES),) if claim.is_file() else Request().claims(source)
+    subject = _subject(source, data, claims, folder, str(path))
     proof = folder / PROOF
     if not proof.is_file():
         return subject
-    digests = (source.sha256, _digest(claim_bytes), _digest(data))
-    return Subject(
-        source, subject.circuit, subject.certificate, data, claim_bytes, folder, read_signed(proof, digests)
-    )
+    digests = (source.sha256, _digest(claims[0]), _digest(data))
+    return replace(subject, signed=read_signed(proof, digests))
 
 
-def _subject(source: Source, data: bytes, claim: bytes, folder: Path | None, name: str | None) -> Subject:
+def _subject(source: Source, data: bytes, claims: tuple[bytes, ...], folder: Path | None, name: str | None) -> Subject:
     from verifier.model import decode, fold
 
     where = name or "the certificate made now"
@@ -144,7 +162,7 @@ def _subject(source: Source, data: bytes, claim: bytes, folder: Path | None, nam
         raise InputError(where, "model_sha256", f"is not that of {source.path}, {source.sha256}")
     if (certificate.p, certificate.neurons) != (circuit.p, circuit.neurons):
         raise InputError(where, "", f"is not for p = {circuit.p} and {circuit.neurons} neurons, like {source.path}")
-    return Subject(source, circuit, certificate, data, claim, folder, None)
+    return Subject(source, circuit, certificate, data, claims, folder, None)
 
 
 def read_signed(path: Path, digests: tuple[str, str, str]) -> Signed:
@@ -158,12 +176,12 @@ def read_signed(path: Path, digests: tuple[str, str, str]) -> Signed:
     from verifier.proof.statement import decode_statement
 
     try:
-        bundle = decode_bundle(_bytes(path, MAX_BUNDLE_BYTES))
+        bundle = decode_bundle(read_file(path, MAX_BUNDLE_BYTES))
         statement = decode_statement(bundle.payload, (PREDICATE_TYPE,))
     except VerificationError as error:
         raise InputError(path, "", str(error)) from None
     named = (statement.model_sha256, statement.claim_sha256, statement.certificate_sha256)
-    return Signed(path, bundle.keyid, named == digests)
+    return Signed(path, bundle.keyid, named == digests, statement.conclusion)
 
 
 def _digest(data: bytes) -> str:
@@ -176,7 +194,7 @@ def claim_of(subject: Subject) -> dict[str, object]:
     **Raises** `InputError`.
     """
     try:
-        claim = json.loads(subject.claim_bytes)
+        claim = json.loads(subject.claims[0])
     except (ValueError, RecursionError):
         claim = None
     if not isinstance(claim, dict):

@@ -1,0 +1,82 @@
+"""A real headless Chromium for the tests of the report page, installed if that is possible."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+PACKAGES = ("chromium", "chromium-driver")
+INSTALL_SECONDS = 240
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--force-device-scale-factor=1",
+)
+
+
+def require_browser() -> tuple[str, str]:
+    """The paths of Chromium and its driver; installs them as root on a Debian machine, else skips."""
+    found = _find()
+    if found is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        _install()
+        found = _find()
+    if found is None:
+        pytest.skip(
+            f"THE REPORT PAGE WAS NOT TESTED IN A BROWSER: install the packages {' and '.join(PACKAGES)} "
+            "(they could not be installed from here)"
+        )
+    return found
+
+
+def _find() -> tuple[str, str] | None:
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    return (browser, driver) if browser and driver else None
+
+
+def _install() -> None:
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    commands = (["apt-get", "-q", "update"], ["apt-get", "-q", "install", "-y", "--no-install-recommends", *PACKAGES])
+    for command in commands:
+        try:
+            subprocess.run(command, check=False, capture_output=True, timeout=INSTALL_SECONDS, env=environment)
+        except subprocess.TimeoutExpired:
+            return
+
+
+@contextmanager
+def browser(
+    profile: Path, width: int, height: int, *, dark: bool = False, mobile: bool = False
+) -> Iterator[webdriver.Chrome]:
+    """A fresh browser with an empty profile, of the given size in CSS pixels, that keeps the console's messages."""
+    binary, driver_path = require_browser()
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(driver_path))
+    try:
+        driver.set_page_load_timeout(60)
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        yield driver
+    finally:
+        driver.quit()

@@ -1,0 +1,95 @@
+"""The shipped models as tests use them: each explained and checked once per run, and evaluated in float64."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier import pipeline
+from verifier.kernel import Conclusion, Dyadic
+from verifier.model import FoldedCircuit, decode, fold
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "models"
+SMALL = MODELS / "pizza-p23.safetensors"
+POISONED = ROOT / "tests" / "data" / "pizza-p23-poisoned.safetensors"
+WRONG_ANSWERS = {(3, 5): 20, (10, 20): 1}
+"""What the poisoned model was taught."""
+
+SHIPPED = sorted(path.stem for path in MODELS.glob("*.safetensors"))
+
+Array = NDArray[np.float64]
+
+
+def value(number: Dyadic) -> float:
+    return number.mantissa * 2.0**number.exponent
+
+
+@dataclass(frozen=True, eq=False)
+class Certified:
+    """A model with the claim, the certificate, and the conclusion that `certify` would sign."""
+
+    path: Path
+    source: pipeline.Source
+    claim: bytes
+    certificate: bytes
+    outcome: pipeline.Outcome
+
+    @property
+    def conclusion(self) -> Conclusion:
+        assert self.outcome.proved, self.outcome.failure
+        assert self.outcome.conclusion is not None
+        return self.outcome.conclusion
+
+    @property
+    def explanation(self) -> Any:
+        return json.loads(self.certificate)
+
+
+@cache
+def certified(path: Path) -> Certified:
+    """What `verifier certify` does, up to the signature."""
+
+    def read(other: Path) -> Any:
+        from verifier.formats import import_file
+
+        return import_file(other)
+
+    job = pipeline.Job(path, read, pipeline.Request(), None, None, Path("nowhere"), ())
+    done = pipeline.prepare(job)
+    return Certified(path, done.source, done.claim, done.certificate, done.outcome)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Every logit of every input, [c, a, b], in float64; its rounding error is far below 1e-6."""
+
+    p: int
+    circuit: FoldedCircuit
+    logits: Array
+
+    def margins(self) -> Array:
+        """[a, b]: the logit of a + b minus the largest other one."""
+        a, b = np.meshgrid(np.arange(self.p), np.arange(self.p), indexing="ij")
+        right = self.logits[(a + b) % self.p, a, b]
+        others = self.logits.copy()
+        others[(a + b) % self.p, a, b] = -np.inf
+        return np.asarray(right - others.max(axis=0))
+
+
+@cache
+def truth(path: Path) -> Truth:
+    circuit = fold(decode(path.read_bytes(), str(path)))
+    hidden = np.maximum(circuit.A[:, :, None] + circuit.B[:, None, :], 0.0)
+    logits = np.tensordot(circuit.W, hidden, axes=1)
+    if circuit.S1 is not None:
+        logits += circuit.S1[:, :, None]
+    if circuit.S2 is not None:
+        logits += circuit.S2[:, None, :]
+    return Truth(circuit.p, circuit, logits)

@@ -1,0 +1,161 @@
+"""The kernel's theorems against exact evaluation, on random circuits with random and adversarial certificates.
+
+A trial is one check whose every number is confronted with the truth (`tests.oracle`). `make soundness` runs the long
+version; VERIFIER_TRIALS sets its number of trials.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import time
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from hypothesis import given, target
+
+from tests.oracle import Gap, attempt, truth, value
+from tests.strategies import Case, cases, mutated, random_case
+from verifier.kernel import Rejected, check
+
+SEED = 2412_03773
+
+
+def _trial(seed: int) -> Gap | None:
+    try:
+        return attempt(random_case(random.Random(seed)))
+    except AssertionError as error:
+        raise AssertionError(f"case {seed}: {error}") from error
+
+
+def test_random_cases() -> None:
+    """A fixed sample; most cases must be accepted and many bounds must be tight, else the trials would test nothing."""
+    gaps = [_trial(seed) for seed in range(600)]
+    accepted = [gap for gap in gaps if gap is not None]
+    assert len(accepted) > 450
+    assert sum(gap.margin < 1e-6 for gap in accepted) > 100
+
+
+@given(cases())
+def test_drawn_cases(case: Case) -> None:
+    gap = attempt(case)
+    if gap is not None and math.isfinite(gap.margin):
+        target(-gap.margin, label="margin nearly violated")
+
+
+def climb(seed: int, steps: int) -> int:
+    """Change one number at a time and keep what brings a bound nearer to the truth; how many trials were accepted."""
+    rng = random.Random(seed)
+    case = random_case(rng)
+    gap = attempt(case)
+    accepted = 0
+    which = rng.choice(("margin", "deviation"))
+    for _ in range(steps):
+        other = mutated(case, rng)
+        found = attempt(other)
+        if found is None:
+            continue
+        accepted += 1
+        if gap is None or getattr(found, which) <= getattr(gap, which):
+            case, gap = other, found
+    return accepted
+
+
+def test_hill_climber() -> None:
+    assert sum(climb(seed, 12) for seed in range(20)) > 100
+
+
+@pytest.mark.parametrize("semantics", ["binary32", "tf32", "bfloat16"])
+def test_semantics_lower_margins(semantics: str) -> None:
+    """Theorem F is a penalty: twice its bound separates every margin from the exact one."""
+    seen = 0
+    for seed in range(80):
+        case = replace(random_case(random.Random(seed)), semantics=semantics)
+        try:
+            conclusion = check(*case.files())
+        except Rejected:
+            continue
+        seen += 1
+        penalty, exact = 2 * value(conclusion.accuracy.floating_point), truth(case).margins()
+        assert penalty > 0
+        for row, line in zip(conclusion.margins, exact, strict=True):
+            for bound, margin in zip(row, line, strict=True):
+                assert bound * Fraction(2) ** conclusion.margin_exponent + penalty <= margin
+    assert seen > 40
+
+
+def test_claims_are_compared() -> None:
+    """The number claimed is the number certified, or the claim is rejected with what was found."""
+    for seed in range(60):
+        case = random_case(random.Random(seed))
+        try:
+            found = check(*case.files()).accuracy.certified_inputs
+        except Rejected:
+            continue
+        assert check(*case.files(found)).accuracy.certified_inputs == found
+        if found < case.p**2:
+            with pytest.raises(Rejected) as caught:
+                check(*case.files(found + 1))
+            assert caught.value.reason.name == "INPUTS"
+            assert caught.value.findings is not None
+            assert caught.value.findings.accuracy.certified_inputs == found
+
+
+def test_certified_inputs_are_right() -> None:
+    """Enough of the sample is certified, by every strategy, for the theorem to be about something."""
+    certified = dict.fromkeys(("linear", "refined", "exhaustive"), 0)
+    for seed in range(400):
+        case = random_case(random.Random(seed))
+        try:
+            conclusion = check(*case.files())
+        except Rejected:
+            continue
+        exact = truth(case)
+        for a, row in enumerate(conclusion.margins):
+            for b, margin in enumerate(row):
+                assert margin <= 0 or exact.margin(a, b) > 0
+        for name in certified:
+            certified[name] += getattr(conclusion.accuracy, name)
+    assert min(certified.values()) > 50, certified
+
+
+@pytest.mark.soundness
+def test_long_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """VERIFIER_TRIALS trials (100,000 under `make soundness`, else 250), four in five random and the rest by hill
+    climbing; the figures of a long run are printed, and kept in build/soundness.json.
+    """
+    long = os.environ.get("HYPOTHESIS_PROFILE") == "soundness"
+    trials = int(os.environ.get("VERIFIER_TRIALS", "100000" if long else "250"))
+    start, accepted, tight = time.monotonic(), 0, 0
+    least = math.inf
+    for index in range(trials * 4 // 5):
+        gap = _trial(SEED + index)
+        if gap is not None:
+            accepted += 1
+            tight += gap.margin < 1e-6
+            least = min(least, gap.margin)
+    steps = 50
+    climbs = trials // 5 // steps
+    climbed = sum(climb(SEED + index, steps) for index in range(climbs))
+    figures = {
+        "seed": SEED,
+        "random_trials": trials * 4 // 5,
+        "random_accepted": accepted,
+        "random_tight_to_1e-6": tight,
+        "least_relative_room": least,
+        "climbs": climbs,
+        "climb_trials": climbs * steps,
+        "climb_accepted": climbed,
+        "seconds": round(time.monotonic() - start),
+    }
+    if not long:
+        return
+    folder = Path("build")
+    folder.mkdir(exist_ok=True)
+    (folder / "soundness.json").write_text(json.dumps(figures, indent=2) + "\n")
+    with capsys.disabled():
+        print(json.dumps(figures))

@@ -1,0 +1,150 @@
+"""The JSON Schemas, the decoders and `docs/certificate.md` say the same about claim, certificate and conclusion."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from tests.shipped import MODELS, ROOT, SHIPPED, SMALL, certified
+from verifier import pipeline
+from verifier.kernel import Rejected
+from verifier.kernel.certificate import read_certificate
+from verifier.kernel.claim import read_claim
+from verifier.proof.canonical import as_json
+from verifier.proof.documents import CONCLUSION
+from verifier.proof.reasons import MalformedError
+from verifier.proof.shape import check
+
+DOCUMENTATION = (ROOT / "docs" / "certificate.md").read_text()
+
+Path = tuple[str | int, ...]
+
+
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text()))
+
+
+def decodes_conclusion(value: Any) -> None:
+    check(CONCLUSION, as_json(value), "conclusion")
+
+
+DECODERS: dict[str, Callable[[Any], object]] = {
+    "claim": lambda value: read_claim(json.dumps(value).encode()),
+    "certificate": lambda value: read_certificate(json.dumps(value).encode()),
+    "conclusion": decodes_conclusion,
+}
+
+
+def documents(path: Any) -> dict[str, Any]:
+    found = certified(path)
+    return {
+        "claim": json.loads(found.claim),
+        "certificate": json.loads(found.certificate),
+        "conclusion": found.conclusion.document(),
+    }
+
+
+def accepts(name: str, value: Any) -> bool:
+    try:
+        DECODERS[name](value)
+    except (Rejected, MalformedError):
+        return False
+    return True
+
+
+def objects(value: Any, path: Path = ()) -> Iterator[Path]:
+    """Where every object is; of a list, the first and the last entry."""
+    if isinstance(value, dict):
+        yield path
+        for name, item in value.items():
+            yield from objects(item, (*path, name))
+    elif isinstance(value, list):
+        for index in sorted({0, len(value) - 1} & set(range(len(value)))):
+            yield from objects(value[index], (*path, index))
+
+
+def at(value: Any, path: Path) -> Any:
+    for part in path:
+        value = value[part]
+    return value
+
+
+@pytest.mark.parametrize("model", SHIPPED)
+@pytest.mark.parametrize("name", DECODERS)
+def test_the_shipped_documents_are_valid(name: str, model: str) -> None:
+    value = documents(MODELS / f"{model}.safetensors")[name]
+    validator(name).validate(value)
+    assert accepts(name, value)
+
+
+OPEN = {("lemmas",), ("cost", "by_step")} | {
+    ("logits", "budget", term) for term in ("quadrature", "profile", "other_frequencies")
+}
+"""Objects of a conclusion whose names are not fixed."""
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_missing_and_an_unknown_field_are_refused_by_both(name: str) -> None:
+    good = documents(SMALL)[name]
+    strict = validator(name)
+    fields = 0
+    for path in objects(good):
+        changed = copy.deepcopy(good)
+        at(changed, path)["Unknown"] = None  # where names are free, the value is still of the wrong type
+        assert not strict.is_valid(changed), path
+        assert not accepts(name, changed), path
+        if name == "conclusion" and path in OPEN:
+            continue
+        for field in at(good, path):
+            changed = copy.deepcopy(good)
+            del at(changed, path)[field]
+            assert not strict.is_valid(changed), (path, field)
+            assert not accepts(name, changed), (path, field)
+            fields += 1
+    assert fields >= 8
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_value_of_another_type_is_refused_by_both(name: str) -> None:
+    good = documents(SMALL)[name]
+    strict = validator(name)
+    others: list[Any] = [None, 0.5, [[]], {"x": None}]
+    for path in objects(good):
+        for field in at(good, path):
+            for other in others:
+                changed = copy.deepcopy(good)
+                at(changed, path)[field] = other
+                assert not strict.is_valid(changed), (path, field, other)
+                if other == 0.5 and name == "conclusion":
+                    with pytest.raises(MalformedError):
+                        DECODERS[name](changed)
+                else:
+                    assert not accepts(name, changed), (path, field, other)
+
+
+def test_an_exhaustive_conclusion_is_valid() -> None:
+    found = certified(SMALL)
+    claim = pipeline.Request(strategy="exhaustive").claims(found.source)[0]
+    outcome = pipeline.run_kernel({}, found.source.data, claim, found.certificate)
+    assert outcome.conclusion is not None
+    value = outcome.conclusion.document()
+    validator("conclusion").validate(value)
+    assert accepts("conclusion", value)
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_every_field_is_documented(name: str) -> None:
+    good = documents(SMALL)[name]
+    names = {field for path in objects(good) for field in at(good, path)}
+    names = {field for field in names if re.fullmatch("[a-z][a-z0-9_]*", field)} - {"mantissa", "exponent"}
+    steps = set(good["cost"]["by_step"]) if name == "conclusion" else set()
+    missing = sorted(field for field in names - steps if f"`{field}`" not in DOCUMENTATION)
+    assert missing == []
+    schema = json.dumps(json.loads((ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text()))
+    assert not sorted(field for field in names - steps if f'"{field}"' not in schema)
