@@ -6,23 +6,31 @@ import argparse
 import importlib
 from pathlib import Path
 
+from markdown.extensions.toc import slugify
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 from verifier import cli
 
 PAGES = {
-    "index.md": "Quick start",
-    "theorem.md": "The theorem, in plain words",
-    "own-model.md": "Certify your own model",
-    "verify.md": "Verify somebody else's proof",
-    "commands.md": "Commands",
-    "api.md": "Python interface",
-    "theory.md": "Theory and proofs",
-    "soundness.md": "Soundness",
-    "certificate.md": "Certificate format",
-    "benchmarks.md": "Benchmarks",
-    "glossary.md": "Glossary",
+    "": {"index.md": "Quick start"},
+    "Guides": {
+        "theorem.md": "The theorem, in plain words",
+        "own-model.md": "Certify your own model",
+        "verify.md": "Verify somebody else's proof",
+    },
+    "Reference": {
+        "commands.md": "Commands",
+        "api.md": "Python interface",
+        "certificate.md": "Certificate format",
+        "glossary.md": "Glossary",
+    },
+    "Background": {
+        "theory.md": "Theory and proofs",
+        "soundness.md": "Soundness",
+        "benchmarks.md": "Benchmarks",
+    },
 }
 GENERATED = "commands.md"
 COLUMNS = 96
@@ -35,9 +43,25 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages that there are in order; a page the list above lacks comes last."""
     docs = Path(config.docs_dir)
     there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} | {GENERATED}
-    ordered = [name for name in PAGES if name in there] + sorted(there - PAGES.keys())
-    config.nav = [{PAGES[name]: name} if name in PAGES else name for name in ordered]
+    nav: list[object] = []
+    for section, pages in PAGES.items():
+        entries = [{title: name} for name, title in pages.items() if name in there]
+        nav += [{section: entries}] if section else entries
+    listed = {name for pages in PAGES.values() for name in pages}
+    config.nav = nav + sorted(there - listed)
     return config
+
+
+def _slug(text: str, separator: str) -> str:
+    """An anchor; never one that begins with a digit, which the theme's scripts cannot select."""
+    words = slugify(text, separator)
+    return words if words[:1].isalpha() else f"s{separator}{words}"
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Give the theme's dark mode the two style sheets it switches; they would be those of a remote highlighter."""
+    sheets = "".join(f'<link id="hljs-{mode}" rel="stylesheet" href="data:text/css,">' for mode in ("light", "dark"))
+    return output.replace("</head>", f"{sheets}</head>", 1)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

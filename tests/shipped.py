@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier import pipeline
+from verifier.formats import import_file
 from verifier.kernel import Conclusion, Dyadic
 from verifier.model import FoldedCircuit, decode, fold
 
@@ -36,10 +37,23 @@ class Certified:
     """A model with the claim, the certificate, and the conclusion that `certify` would sign."""
 
     path: Path
-    source: pipeline.Source
-    claim: bytes
-    certificate: bytes
-    outcome: pipeline.Outcome
+    prepared: pipeline.Prepared
+
+    @property
+    def source(self) -> pipeline.Source:
+        return self.prepared.source
+
+    @property
+    def claim(self) -> bytes:
+        return self.prepared.claim
+
+    @property
+    def certificate(self) -> bytes:
+        return self.prepared.certificate
+
+    @property
+    def outcome(self) -> pipeline.Outcome:
+        return self.prepared.outcome
 
     @property
     def conclusion(self) -> Conclusion:
@@ -55,15 +69,8 @@ class Certified:
 @cache
 def certified(path: Path) -> Certified:
     """What `verifier certify` does, up to the signature."""
-
-    def read(other: Path) -> Any:
-        from verifier.formats import import_file
-
-        return import_file(other)
-
-    job = pipeline.Job(path, read, pipeline.Request(), None, None, Path("nowhere"), ())
-    done = pipeline.prepare(job)
-    return Certified(path, done.source, done.claim, done.certificate, done.outcome)
+    job = pipeline.Job(path, import_file, pipeline.Request(), None, None, Path("nowhere"), ())
+    return Certified(path, pipeline.prepare(job))
 
 
 @dataclass(frozen=True)

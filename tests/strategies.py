@@ -146,15 +146,18 @@ def _phases(rng: random.Random, n: int, size: int) -> list[int]:
 def random_case(rng: random.Random) -> Case:
     """A circuit that its certificate explains well, badly or not at all."""
     p = rng.choice(MODULI)
-    n = rng.choice((1, 2, 2, 3, 4, 6, 8))
+    clean = rng.random() < 0.2  # a circuit that can be certified in linear time
+    n = rng.choice((7, 9, 11)) if clean else rng.choice((1, 2, 2, 3, 4, 6, 8))
     q = p + rng.choice((0, 0, 0, 1, 3))
     half = (p - 1) // 2
     cells = rng.choice((1, 2, 3, 5, 8, 16))
     profiles = [_profile(rng, half) for _ in range(rng.choice((1, 1, 2)))]
+    if clean:
+        cells, profiles = rng.choice((16, 48)), [_Profile(1, 0.0, [(1, 1)])]
     place = [rng.randrange(len(profiles)) for _ in range(n)]
-    phases = _phases(rng, n, p * cells)
-    amplitudes = [rng.choice((1.0, 1.0, rng.uniform(0.1, 2), 2.0**-20)) for _ in range(n)]
-    noise = rng.choice((0.0, 0.0, 1e-6, 0.03, 0.3, 2.0))
+    phases = [i * PHASE // n for i in range(n)] if clean else _phases(rng, n, p * cells)
+    amplitudes = [1.0 if clean else rng.choice((1.0, 1.0, rng.uniform(0.1, 2), 2.0**-20)) for _ in range(n)]
+    noise = rng.choice((0.0, 1e-6, 0.01) if clean else (0.0, 0.0, 1e-6, 0.03, 0.3, 2.0))
     A, B, W = [], [], []
     for i in range(n):
         g, alpha, phi = profiles[place[i]], amplitudes[i], phases[i] / PHASE
@@ -167,8 +170,8 @@ def random_case(rng: random.Random) -> Case:
                     for x in range(p)
                 ]
             )
-        size = rng.choice((1.0, 1.0, rng.uniform(0, 2)))
-        angle = 2 * phi + rng.choice((0.0, 0.0, rng.gauss(0, 0.05), rng.random()))
+        size = 1.0 if clean else rng.choice((1.0, 1.0, rng.uniform(0, 2)))
+        angle = 2 * phi + (0.0 if clean else rng.choice((0.0, 0.0, rng.gauss(0, 0.05), rng.random())))
         W.append([size * (_turn(angle + k * c / p)).real + noise * 0.3 * rng.gauss(0, 1) for c in range(q)])
     drift = rng.choice((0.0, 0.0, 0.01, 0.5, 1e3))
     S1 = [[drift * rng.gauss(0, 1) for _ in range(q)] for _ in range(p)]

@@ -132,7 +132,7 @@ class TestEndToEnd:
             assert found["model"]["parameters"] == 3 * 128 * 23 + 2 * 23**2
             assert len(found["model"]["sha256"]) == 64
             for entry in found["quadrature"]:
-                assert entry.keys() >= {"frequency", "neurons", "rectangle", "harmonic", "arc_sum", "bound"}
+                assert entry.keys() >= {"frequency", "neurons", "network_error", "amplitude"}
                 bounds = [float(entry[name]) for name in ("rectangle", "harmonic", "arc_sum")]
                 assert float(entry["bound"]) == min(bounds)
                 assert float(entry["relative_bound"]) < 0.5

@@ -16,6 +16,7 @@ from tests.shipped import POISONED, SMALL, certified
 from verifier import pipeline, results
 from verifier.console import table_text
 from verifier.kernel import Dyadic
+from verifier.proof.statement import relative_network_error
 
 
 def text(result: results.Result) -> str:
@@ -63,6 +64,11 @@ def test_every_bound_in_the_object_is_rounded_outward(small: results.Result) -> 
         for name in results.METHODS:
             number = exact(getattr(bound, name))
             assert number <= Fraction(entry[name]) <= number * Fraction(1 + 10**-8)
+        assert exact(bound.network_error) <= Fraction(entry["network_error"])
+        assert 0 < Fraction(entry["amplitude"]) <= exact(bound.amplitude)
+        relative = relative_network_error(exact(bound.network_error), exact(bound.amplitude))
+        assert relative is not None
+        assert relative <= Fraction(entry["relative_network_error"]) <= relative * Fraction(1 + 10**-8)
     logits = shown["logits"]
     assert exact(c.logits.max_error) <= Fraction(logits["max_error"])
     assert exact(c.logits.naive) <= Fraction(logits["naive"])

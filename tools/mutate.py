@@ -46,8 +46,8 @@ TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "exhaustive": (SAMPLE,),
     "check": (SAMPLE,),
 }
-TIMEOUT = 120
-CASES = 120
+TIMEOUT = 150
+CASES = 60
 SILENT = {"add", "observe", "require", "require_capacity"}  # cost.add, progress, and the texts of rejections
 
 

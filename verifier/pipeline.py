@@ -20,9 +20,9 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verifier.errors import InputError
 from verifier.files import read_limited
@@ -413,7 +413,8 @@ def trusted(policy: Path | None, own: PublicKey | None) -> tuple[Policy, ...]:
     from verifier.proof.documents import PREDICATE_TYPE
     from verifier.proof.policy import Policy, Rule, read_policy
 
-    anything = Rule(("*",), (), 0, None, None, None, None, None)
+    silent: dict[str, Any] = {field.name: None for field in fields(Rule)}
+    anything = Rule(**silent | {"models": ("*",), "exceptions": (), "certified_inputs": 0})
     found = []
     if policy is not None:
         found.append(replace(read_policy(policy), threshold=1, rules=(anything,)))

@@ -14,7 +14,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from verifier.console import GAP, decimal_bound, print_table, say
-from verifier.kernel.conclusion import Conclusion, Dyadic
+from verifier.kernel.conclusion import Conclusion, Dyadic, QuadratureBound, QuadratureBound
+from verifier.proof.statement import relative_network_error
 
 if TYPE_CHECKING:
     from verifier.pipeline import Explained, Outcome, Trial
@@ -67,6 +68,10 @@ def upper(number: Dyadic, digits: int = JSON_DIGITS) -> str:
 
 def lower(number: Dyadic, digits: int = JSON_DIGITS) -> str:
     return decimal_bound(number.mantissa, number.exponent, digits, "lower")
+
+
+def value(number: Dyadic) -> Fraction:
+    return number.mantissa * Fraction(2) ** number.exponent
 
 
 def total(numbers: Iterable[Dyadic]) -> Dyadic:
@@ -123,6 +128,9 @@ def conclusion_document(c: Conclusion, outcome: Outcome, model: str) -> dict[str
                 "neurons": bound.neurons,
                 "families": outcome.families.get(bound.frequency, 0),
                 **{name: upper(getattr(bound, name)) for name in METHODS},
+                "network_error": upper(bound.network_error),
+                "amplitude": lower(bound.amplitude),
+                "relative_network_error": _network(bound, JSON_DIGITS),
                 "naive": upper(NAIVE),
             }
             for bound in c.quadrature
@@ -145,6 +153,16 @@ def conclusion_document(c: Conclusion, outcome: Outcome, model: str) -> dict[str
             "seconds": round(outcome.seconds, 3),
         },
     }
+
+
+def _network(bound: QuadratureBound, digits: int) -> str | None:
+    """The network's own distance from the closed form over the naive bound, which is 2/π of the closed form's largest
+    coefficient; 355/113 > π. None when that is not known to be positive.
+    """
+    if bound.amplitude.mantissa <= 0:
+        return None
+    ratio = Fraction(355, 226) * value(bound.network_error) / value(bound.amplitude)
+    return upper(Dyadic(-(-ratio * 2**64 // 1), -64), digits)
 
 
 def _accuracy_document(c: Conclusion) -> dict[str, object]:
@@ -315,15 +333,27 @@ def _wrapped(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 
 def _quadrature_table(c: Conclusion, outcome: Outcome) -> Table:
-    header = ("frequency", "neurons", "families", "rectangle", "harmonic", "arc sum", "bound", "naive", "relative")
+    header = (
+        *("frequency", "neurons", "families", "rectangle", "harmonic", "arc sum", "bound", "naive", "relative"),
+        "network",
+    )
     naive = upper(NAIVE, TEXT_DIGITS)
     rows = []
     for bound in c.quadrature:
         values = [upper(getattr(bound, name), TEXT_DIGITS) for name in METHODS]
         families = str(outcome.families.get(bound.frequency, 0))
         cells = (str(bound.frequency), str(bound.neurons), families)
-        rows.append((*cells, *values[:-1], naive, values[-1]))
-    return Table("quadrature error bounds (Theorem Q; weights sum to 2π)", header, rows, "r" * len(header))
+        rows.append((*cells, *values[:-1], naive, values[-1], _network(bound, TEXT_DIGITS) or "unknown"))
+    title = "quadrature error bounds (Theorem Q; weights sum to 2π; network: relative, of the network itself)"
+    return Table(title, header, rows, "r" * len(header))
+
+
+def _network(bound: QuadratureBound, digits: int) -> str | None:
+    """The network's own error at a frequency over the naive bound; None where none is known."""
+    relative = relative_network_error(upper_value(bound.network_error), upper_value(bound.amplitude))
+    if relative is None:
+        return None
+    return decimal_bound(-(-relative.numerator * 2**64 // relative.denominator), -64, digits, "upper")
 
 
 def _budget_table(c: Conclusion) -> Table:
@@ -332,17 +362,13 @@ def _budget_table(c: Conclusion) -> Table:
         if isinstance(term, Dyadic):
             parts, whole = "", term
         else:
-            listed = sorted(term.items(), key=lambda item: -upper_value(item[1]))
+            listed = sorted(term.items(), key=lambda item: -value(item[1]))
             shown = [f"{k}: {upper(x, TEXT_DIGITS)}" for k, x in listed[:4]]
             more = f", {len(listed) - 4} more" if len(listed) > 4 else ""
             parts, whole = ", ".join(shown) + more, total(term.values())
         rows.append((BUDGET_NAMES.get(name, name), upper(whole, TEXT_DIGITS), parts))
     rows.append(("all together, at any one input", upper(c.logits.max_error, TEXT_DIGITS), ""))
     return Table("error budget of the logits (Theorem L)", ("term", "bound", "by frequency"), rows, "lrl")
-
-
-def upper_value(number: Dyadic) -> Fraction:
-    return number.mantissa * Fraction(2) ** number.exponent
 
 
 def show_trials(explained: Explained, *, quiet: bool = False) -> None:

@@ -75,7 +75,15 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
     operations, parameters = 40 * 97586 + len(model), 97586
     bounds = {name: dyadic(n, -8) for n, name in enumerate(("rectangle", "harmonic", "arc_sum", "bound"), 20)}
     quadrature: list[Json] = [
-        {"frequency": k, "neurons": 128, **bounds, "relative_bound": dyadic(25 + k, -7)} for k in (3, 14)
+        {
+            "frequency": k,
+            "neurons": 128,
+            **bounds,
+            "relative_bound": dyadic(25 + k, -7),
+            "network_error": dyadic(113 + k, -5),
+            "amplitude": dyadic(355, -4),
+        }
+        for k in (3, 14)
     ]
     by_frequency: Json = {"3": dyadic(5, -4), "14": dyadic(-7, -4)}
     return {
@@ -136,6 +144,7 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
             "parameters": parameters,
             "ball_operations": operations,
             "per_parameter": "40.001",
+            "brute_force": neurons * value["p"] ** 3,
             "by_step": {"arcs": operations},
         },
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,6 +30,7 @@ FACTS = Facts(
     semantics="binary32",
     min_margin=Fraction(1, 3),
     relative_quadrature_bounds={3: Fraction(1, 5), 14: Fraction(2, 5)},
+    relative_network_errors={3: Fraction(1, 4), 14: Fraction(9, 20)},
     cost_per_parameter=Fraction(81, 2),
 )
 
@@ -58,6 +60,8 @@ def rule(line: str) -> Rule:
         ("min_margin = 0", True),
         ('max_relative_quadrature_bound = "0.4"', True),
         ('max_relative_quadrature_bound = "0.399999999999999999999999999999"', False),
+        ('max_relative_network_error = "0.45"', True),
+        ('max_relative_network_error = "0.449999999999999999999999999999"', False),
         ('max_cost_per_parameter = "40.5"', True),
         ("max_cost_per_parameter = 40", False),
     ],
@@ -66,21 +70,27 @@ def test_rules_are_exact(line: str, meets: bool) -> None:
     assert (shortfalls(rule(line), FACTS) == []) is meets
 
 
+def test_an_unknown_network_error_meets_no_rule() -> None:
+    facts = replace(FACTS, relative_network_errors={3: Fraction(0), 14: None})
+    assert len(shortfalls(rule("max_relative_network_error = 1000000"), facts)) == 1
+    assert len(shortfalls(rule("max_relative_network_error = 1"), replace(FACTS, relative_network_errors={}))) == 1
+
+
 @given(st.integers(0, 10**9), st.integers(1, 10**9), st.integers(-(10**6), 10**6))
 def test_decimals_are_compared_as_fractions(numerator: int, scale: int, nudge: int) -> None:
     bound = Fraction(numerator, 10**9)
-    facts = Facts(1, 1, "real", bound + Fraction(nudge, 10**15 * scale), {}, Fraction(0))
+    facts = Facts(1, 1, "real", bound + Fraction(nudge, 10**15 * scale), {}, {}, Fraction(0))
     found = shortfalls(rule(f'min_margin = "{numerator // 10**9}.{numerator % 10**9:09d}"'), facts)
     assert (not found) == (nudge >= 0)
 
 
 def test_no_quadrature_bound_is_not_a_small_one() -> None:
-    facts = Facts(1, 1, "real", Fraction(1), {}, Fraction(1))
+    facts = Facts(1, 1, "real", Fraction(1), {}, {}, Fraction(1))
     assert shortfalls(rule('max_relative_quadrature_bound = "1"'), facts) == ["no quadrature bound"]
 
 
 def test_enormous_numbers_are_reported() -> None:
-    facts = Facts(1, 1, "real", -Fraction(2**5000), {}, Fraction(1))
+    facts = Facts(1, 1, "real", -Fraction(2**5000), {}, {}, Fraction(1))
     assert shortfalls(rule("min_margin = 1"), facts) == ["certified margin beyond 2^1000, at least 1"]
 
 

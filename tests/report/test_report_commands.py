@@ -10,7 +10,10 @@ import pytest
 
 from verifier import cli
 from verifier.files import write_atomically
+from verifier.kernel import check
 from verifier.pipeline import Request, read_native
+from verifier.proof.keys import generate
+from verifier.proof.sign import make_proof
 from verifier.report.subject import Subject, find_subject
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +72,28 @@ def test_plot_writes_what_was_asked(place: Path, capsys: pytest.CaptureFixture[s
     names = [path.name for path in sorted((place / "figures").iterdir())]
     assert names == ["2-phases.png", "5-margins.png"]
     assert json.loads(capsys.readouterr().out)["files"] == ["figures/2-phases.png", "figures/5-margins.png"]
+
+
+def test_report_names_the_signature(place: Path) -> None:
+    folder = place / "certificates" / "small"
+    model, claim, certificate = (
+        path.read_bytes()
+        for path in (place / "models" / "small.safetensors", folder / "claim.json", folder / "certificate.json")
+    )
+    key = generate()
+    proof = make_proof("small.safetensors", model, claim, certificate, check(model, claim, certificate).document(), key)
+    write_atomically(folder / "proof.sigstore.json", proof)
+    assert cli.main(["report", "models/small.safetensors", "-o", "report.html", "--quiet"]) == 0
+    text = (place / "report.html").read_text(encoding="utf-8")
+    assert f"signed by {key.public.keyid} and names the three digests" in text
+    assert "reached the same conclusion" in text
+    assert "The signature was not verified for this page" in text
+    assert "verifier verify certificates/small/proof.sigstore.json --model models/small.safetensors" in text
+
+    write_atomically(folder / "claim.json", claim.replace(b"529", b"528"))
+    subject = find_subject(Path("models/small.safetensors"))
+    assert subject.signed is not None
+    assert not subject.signed.about_these_files
 
 
 def test_report_writes_a_page(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -35,7 +35,9 @@ def test_a_figure_is_reproducible(name: str, view: View, drawn: dict[str, bytes]
     assert not re.findall(r'(?:href|src)="(?!#|data:)[^"]*"', text)
     image = Image.open(io.BytesIO(png))
     assert min(image.size) > 300
-    assert len(image.convert("RGB").getcolors(1 << 24)) > 20
+    colours = image.convert("RGB").getcolors(1 << 24)
+    assert colours is not None
+    assert len(colours) > 20
 
 
 @pytest.mark.parametrize("name", NAMES)

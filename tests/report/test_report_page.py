@@ -94,6 +94,7 @@ def test_the_map_s_data_are_the_kernel_s(text: str, view: View, inputs: InputBou
     assert data["p"] == p
     assert data["margins"] == [x for row in inputs.margins for x in row]
     assert base64.b64decode(data["rivals"]) == inputs.rivals
+    assert data["failing"] == []
     assert data["low"] <= float(inputs.low)
     assert data["step"] <= float(inputs.step)
 
@@ -115,6 +116,16 @@ def test_a_claim_that_is_not_proved_is_said_so(view: View, inputs: InputBounds) 
     text = page(replace(view, evidence=replace(view.evidence, outcome=outcome)), inputs)
     assert "Not proved:" in text
     assert 'class="verdict bad"' in text
+
+
+def test_an_input_is_certified_when_the_kernel_says_so(view: View, inputs: InputBounds) -> None:
+    """Also when its margin is too small for the two decimals shown."""
+    conclusion = view.evidence.conclusion
+    margins = [list(row) for row in conclusion.margins]
+    margins[1][2], margins[3][4] = 1, 0
+    changed = replace(conclusion, margins=tuple(map(tuple, margins)))
+    text = page(replace(view, evidence=replace(view.evidence, conclusion=changed)), inputs)
+    assert f'"failing":[{3 * 23 + 4}]' in text
 
 
 def test_without_rivals_the_page_says_less(view: View, inputs: InputBounds) -> None:

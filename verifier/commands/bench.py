@@ -13,6 +13,7 @@ from verifier.errors import InputError
 
 if TYPE_CHECKING:
     from verifier.reference.benchmark import Case
+    from verifier.reference.synthetic import Size
 
 HELP = """Time the linear check against brute force in float64 and float32 with a proved rounding bound, in exact
 integers and in balls, and against the kernel's other strategies: on model files and on synthetic circuits. One
@@ -22,7 +23,7 @@ thread, each measurement in a process of its own, the methods in turns. The whol
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", type=Path, metavar="MODEL", help="model files to measure as well")
     parser.add_argument("--quick", action="store_true", help="the two smallest synthetic circuits, once each")
-    parser.add_argument("--largest-p", type=int, metavar="P", help="leave out synthetic circuits above this modulus")
+    parser.add_argument("--most-parameters", type=int, metavar="N", help="leave out larger synthetic circuits")
     parser.add_argument("--repeats", type=int, metavar="N", help="measurements of each (long ones are made once)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON document")
     parser.add_argument("--figures", type=Path, metavar="FOLDER", help="draw the figures (needs matplotlib)")
@@ -36,9 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.reference import benchmark
 
     quiet = arguments.quiet or arguments.json
-    sizes = benchmark.QUICK if arguments.quick else benchmark.SIZES
-    if arguments.largest_p is not None:
-        sizes = tuple(size for size in sizes if size.p <= arguments.largest_p)
+    sizes: tuple[Size, ...] = benchmark.QUICK if arguments.quick else benchmark.SIZES
+    if arguments.most_parameters is not None:
+        sizes = tuple(size for size in sizes if size.parameters <= arguments.most_parameters)
     repeats = arguments.repeats or (1 if arguments.quick else benchmark.REPEATS)
     with progress(quiet=quiet) as observe:
         cases = benchmark.run(arguments.models, sizes, repeats, observe)

@@ -548,7 +548,7 @@ def _lifted(split: Split, lift: int) -> Split:
     # Finer than a lane's unit: round outward. What the coefficients lose goes to the rest.
     omega = tuple((re >> -lift, im >> -lift) for re, im in split.omega)
     lost = 4 * len(omega)
-    return Split(omega, tuple((x >> -lift) + 2 for x in split.size), (rest >> -lift) + 1 + lost, (over >> -lift) - lost)
+    return Split(omega, tuple((x >> -lift) + 3 for x in split.size), (rest >> -lift) + 1 + lost, (over >> -lift) - lost)
 
 
 def sum_arcs(circuit: Circuit, certificate: Certificate, cost: Cost, observe: Observer) -> ArcSums:

@@ -144,6 +144,9 @@ def _require_cover(certificate: Certificate, source: str) -> None:
     require(repeated == 0, Reason.NEURONS, f"{source}: {repeated} neurons are used twice")
     missing = certificate.neurons - len(used)
     require(missing == 0, Reason.NEURONS, f"{source}: {missing} neurons are not used")
+    harmonics = sum(len(family.profile) for family in certificate.families)
+    work = harmonics * certificate.p * certificate.p * certificate.cells
+    require(work <= limits.CELL_WORK, Reason.SIZE, f"{source}: {work} values of profiles, at most {limits.CELL_WORK}")
     output = certificate.output_frequencies
     require(len(set(output)) == len(output), Reason.FREQUENCY, f"{source}.output_frequencies: one is repeated")
     needed = {family.frequency for family in certificate.families}

@@ -15,6 +15,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from verifier.kernel import limits
 from verifier.kernel.arcs import ArcSums, sum_arcs
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.circuit import Circuit, fold, quantise
@@ -57,6 +58,8 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     folded = fold(source)
     circuit = quantise(folded, source.p, cost)
     require(circuit.neurons == explanation.neurons, Reason.NEURONS, "certificate.neurons: not the model's number")
+    if claimed.strategy != "exhaustive":
+        _require_linear(explanation, circuit)
     arc = sum_arcs(circuit, explanation, cost, observe)
     rules, form = quadratures(circuit, arc, explanation, cost)
     units = _Units(circuit.pre_scale + circuit.out_scale, arc.drop)
@@ -81,7 +84,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         neurons=circuit.neurons,
         parameters=circuit.parameters,
         explanation=_counts(explanation),
-        quadrature=tuple(_quadrature_bound(rule) for rule in rules),
+        quadrature=tuple(_quadrature_bound(rule, result, form, units) for rule in rules),
         logits=_logit_bound(result, circuit, units),
         accuracy=_accuracy(margins, linear, refined, exact, rounding, circuit, claimed, units),
         operations=dict(cost.operations),
@@ -104,6 +107,12 @@ def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, dige
     )
     require(claim.p == model.p, Reason.MODULUS, f"claim.p: {claim.p}, the model has {model.p}")
     require(certificate.p == model.p, Reason.MODULUS, f"certificate.p: {certificate.p}, the model has {model.p}")
+
+
+def _require_linear(certificate: Certificate, circuit: Circuit) -> None:
+    """Outliers are brute force for single neurons: linear only as long as they cost a constant times the parameters."""
+    cost, most = len(certificate.outliers) * circuit.p**2, limits.OUTLIER_COST * circuit.parameters
+    require(cost <= most, Reason.BUDGET, f"certificate.outliers: {cost} evaluations, at most {most} for a linear check")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +223,16 @@ def _counts(certificate: Certificate) -> dict[str, int]:
     }
 
 
-def _quadrature_bound(rule: Quadrature) -> QuadratureBound:
+def _quadrature_bound(rule: Quadrature, result: Logits, form: ClosedForm, units: _Units) -> QuadratureBound:
     names = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
     bounds = {name: Dyadic(getattr(rule, name), -BOUND_BITS) for name in names}
-    return QuadratureBound(rule.frequency, rule.neurons, **bounds)
+    return QuadratureBound(
+        rule.frequency,
+        rule.neurons,
+        **bounds,
+        network_error=Dyadic(result.network[rule.frequency], units.lane_exponent),
+        amplitude=Dyadic(form.amplitude(rule.frequency), units.lane_exponent),
+    )
 
 
 def _logit_bound(result: Logits, circuit: Circuit, units: _Units) -> LogitBound:

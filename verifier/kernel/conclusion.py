@@ -38,7 +38,16 @@ class Dyadic:
 
 @dataclass(frozen=True, slots=True)
 class QuadratureBound:
-    """Theorem Q at one frequency; upper bounds, normalised to weights that sum to 2π."""
+    """Theorem Q at one frequency, and what the network itself does there.
+
+    **Fields**
+
+    - `rectangle`, …, `relative_bound`: upper bounds for the rule made of the certificate's phases and amplitudes,
+      normalised to weights that sum to 2π.
+    - `network_error`: upper bound, in the units of a logit, of the distance at this frequency between the network and
+      the closed form, over all inputs. `amplitude`: lower bound of the closed form's largest coefficient there. Their ratio
+      ties the explanation to the network: invented phases make it large.
+    """
 
     frequency: int
     neurons: int
@@ -47,6 +56,8 @@ class QuadratureBound:
     arc_sum: Dyadic
     bound: Dyadic
     relative_bound: Dyadic
+    network_error: Dyadic
+    amplitude: Dyadic
 
     def document(self) -> Document:
         return {
@@ -54,7 +65,15 @@ class QuadratureBound:
             "neurons": self.neurons,
             **{
                 name: getattr(self, name).document()
-                for name in ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
+                for name in (
+                    "rectangle",
+                    "harmonic",
+                    "arc_sum",
+                    "bound",
+                    "relative_bound",
+                    "network_error",
+                    "amplitude",
+                )
             },
         }
 
@@ -157,15 +176,16 @@ class Conclusion:
         arithmetic = {
             "real": "in exact arithmetic",
             "binary32": "executed in binary32, in any order of summation, with or without fused multiply-add",
-            "tf32": "executed with TF32 products and binary32 sums",
-            "bfloat16": "executed with bfloat16 operands and results and binary32 sums",
+            "tf32": "executed with operands rounded or truncated to TF32 and binary32 sums",
+            "bfloat16": "executed with operands and results rounded to bfloat16 and binary32 sums",
         }[accuracy.semantics]
         return (
             f"For at least {accuracy.certified_inputs} of the {accuracy.total_inputs} inputs (a, b) with "
             f"0 <= a, b < {self.p}, the largest of the {self.outputs} logits of the network in the model file with "
-            f"SHA-256 {self.model_sha256}, {arithmetic}, is that of (a + b) mod {self.p}. For every input, every logit c < {self.p} is within "
-            "logits.max_error of the closed form of Theorem L, and the neurons of each frequency satisfy Theorem Q, "
-            "in exact arithmetic."
+            f"SHA-256 {self.model_sha256}, {arithmetic}, is that of (a + b) mod {self.p}. In exact arithmetic, for "
+            f"every input, every logit c < {self.p} is within logits.max_error of the closed form of Theorem L; and the "
+            "quadrature rule that the certificate's phases and amplitudes make of the neurons of each frequency "
+            "satisfies Theorem Q, the network itself being within network_error of the closed form at that frequency."
         )
 
     def document(self) -> Document:
@@ -198,6 +218,7 @@ class Conclusion:
                 "parameters": self.parameters,
                 "ball_operations": total,
                 "per_parameter": f"{thousandths // 1000}.{thousandths % 1000:03d}",
+                "brute_force": self.neurons * self.p * self.p * self.outputs,
                 "by_step": dict(sorted(self.operations.items())),
             },
         }

@@ -83,7 +83,7 @@ def _closed_form(form: ClosedForm, p: int, drop: int) -> tuple[list[list[int]], 
         row, error = [0] * p, 0
         for k, terms in form.terms.items():
             re, im, off = terms[delta]
-            error += off + ((abs(re) + abs(im)) >> TABLE_BITS)
+            error += off + ((abs(re) + abs(im)) >> TABLE_BITS) + 1
             for t in range(p):
                 m = k * t % p
                 row[t] += re * table.cosines[m] - im * table.sines[m]

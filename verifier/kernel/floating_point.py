@@ -52,7 +52,8 @@ class Arithmetic:
 
 ARITHMETIC = {
     "binary32": Arithmetic(Fraction(0), Fraction(1, 1 << 24), Fraction(0)),
-    "tf32": Arithmetic(Fraction(1, 1 << 11), Fraction(1, 1 << 24), Fraction(0)),
+    # 11 bits, rounded to nearest or truncated: units that ignore the low bits of a binary32 operand are covered.
+    "tf32": Arithmetic(Fraction(1, 1 << 10), Fraction(1, 1 << 24), Fraction(0)),
     "bfloat16": Arithmetic(Fraction(1, 1 << 8), Fraction(1, 1 << 24), Fraction(1, 1 << 8)),
 }
 
@@ -212,6 +213,7 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Vec
     # The error of the hidden layer reaches the logits through W_out·W_U, the rest through W_U.
     written = _through(w_out, _Signal(hidden, [0] * n), arithmetic, "W_out")
     moved = _layer(units["blocks.0.mlp.W_out"], d, [0] * d).reach(pre.error)
+    _require_range(moved, "W_out")
     slope = arithmetic.product_error(n + 2, "W_out")
     after = _added(before, _Signal(written.size, _plus(written.error, _scaled(moved, slope))), arithmetic)
     direct = max(_through(w_u, after, arithmetic, "W_U").error)

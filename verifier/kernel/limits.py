@@ -20,7 +20,9 @@ EXPONENT_64 = 400  # binary64 weights must be zero or between 2^-400 and 2^400
 
 HARMONICS = 8
 SHELLS = 16
-CELLS = 1 << 16
+CELLS = 1 << 14
+CELL_WORK = 1 << 30  # harmonics of all families, times p offsets, times cells
+OUTLIER_COST = 8  # outliers may cost p² inputs each, at most so many times the parameters in all
 OUTPUT_FREQUENCIES = 64
 CRITICAL_OFFSETS = 64
 AMPLITUDE_EXPONENT = 1200

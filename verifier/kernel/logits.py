@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from heapq import nsmallest
 from itertools import chain
 from math import isqrt
@@ -63,7 +63,7 @@ class Directions:
     packed: tuple[int, ...]  # column by column, over d, in wide lanes; without the tail's column
 
 
-@cache
+@lru_cache(maxsize=2)
 def directions(p: int, frequencies: tuple[int, ...]) -> Directions:
     """Rows for d = 1..p−1 over (re, im) pairs, then radii, then the tail. Entries are off by at most one unit."""
     table = circle(p)
@@ -75,12 +75,12 @@ def directions(p: int, frequencies: tuple[int, ...]) -> Directions:
     return Directions(tuple(rows), tuple(map(pack_wide, list(zip(*rows, strict=True))[:-1])))
 
 
-@cache
-def _around(size: int, step: int, length: int) -> tuple[list[int], list[int]]:
+@lru_cache(maxsize=128)
+def _around(size: int, step: int, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """cos and sin of step·x/size turns for x = 0..length−1, from the table."""
     table = circle(size)
     places = [step * x % size for x in range(length)]
-    return [table.cosines[m] for m in places], [table.sines[m] for m in places]
+    return tuple(table.cosines[m] for m in places), tuple(table.sines[m] for m in places)
 
 
 def columns_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> Inputs:
@@ -119,6 +119,10 @@ class ClosedForm:
     """
 
     terms: dict[int, list[tuple[int, int, int]]]
+
+    def amplitude(self, k: int) -> int:
+        """A lower bound of twice the largest |G_k(δ)|, and 0 if none is known."""
+        return max(0, *(isqrt(re * re + im * im) - error for re, im, error in self.terms[k]))
 
 
 def closed_form(
@@ -185,12 +189,15 @@ class Logits:
     - `max_error`: upper bound, over all inputs and c < p, of |logit_c − μ(a,b) − closed form|, in units of 2^-(scale
       − drop + 1).
     - `naive`: the same if the quadrature bound were the naive 4/(3π) at every frequency.
+    - `network`: by family frequency, upper bound over all inputs of |R_k − G_k| plus its radius, in units of 2^-(scale
+      − drop + 1): how far the network itself, at that frequency, is from the closed form.
     """
 
     margins: list[list[int]]
     max_error: int
     budget: Budget
     naive: int
+    network: dict[int, int]
 
 
 def logits(
@@ -225,7 +232,7 @@ def logits(
     cost.add("centres", 4 * p * p * count)
     cost.add("margins", evaluations * p * (3 * count + 1))
     cost.add("closed form", 8 * p * p * count)
-    return Logits(margins, *terms.result(arc.skip_rest))
+    return Logits(margins, *terms.result(arc.skip_rest), terms.network)
 
 
 def _margins(inputs: Inputs, toward: Directions, critical: int, beyond: bool, needed: int) -> tuple[list[int], int]:
@@ -309,6 +316,7 @@ class _Terms:
         self.frequencies = frequencies
         self.p = p
         self.profile = dict.fromkeys(self.rules, 0)
+        self.network = dict.fromkeys(self.rules, 0)
         self.other = {j: 0 for j in frequencies if j not in self.rules}
         self.band = self.rest = self.direct = 0
         self.errors = {k: (_lens_errors(rule, p, 0), _lens_errors(rule, p, p)) for k, rule in self.rules.items()}
@@ -325,7 +333,9 @@ class _Terms:
                 pure_re, pure_im, slack = self._pure_errors(j, delta)
                 rest = abs_bounds(list(map(sub, re, pure_re)), list(map(sub, im, pure_im)))
                 self.profile[j] = max(self.profile[j], max(map(add, rest, slack)) + error)
-                whole = [x + y + error for x, y in zip(whole, abs_bounds(re, im), strict=True)]
+                sizes = [x + error for x in abs_bounds(re, im)]
+                self.network[j] = max(self.network[j], *map(add, sizes, inputs.radii[index]))
+                whole = list(map(add, whole, sizes))
             else:
                 sizes = abs_bounds(re, im)
                 self.other[j] = max(self.other[j], max(sizes))

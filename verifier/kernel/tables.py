@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from verifier.kernel.balls import fixed_point, turn, with_precision
 from verifier.kernel.limits import TABLE_BITS
@@ -18,7 +18,7 @@ class Circle:
     sines: tuple[int, ...]
 
 
-@cache
+@lru_cache(maxsize=8)
 def circle(size: int) -> Circle:
     """The table of the `size`-th roots of unity; one ball evaluation per entry."""
     return _circle(size)

@@ -139,6 +139,8 @@ CONCLUSION = Record(
                     "arc_sum": DYADIC,
                     "bound": DYADIC,
                     "relative_bound": DYADIC,
+                    "network_error": DYADIC,
+                    "amplitude": DYADIC,
                 }
             ),
             0,
@@ -184,6 +186,7 @@ CONCLUSION = Record(
                 "parameters": Whole(1),
                 "ball_operations": Whole(),
                 "per_parameter": Text("[0-9]+\\.[0-9]{3}", 32, "a decimal, rounded up"),
+                "brute_force": Whole(),
                 "by_step": Table("[ -~]{1,64}", Whole(), 64),
             }
         ),

@@ -240,7 +240,7 @@ def _entry_document(entry: Entry) -> dict[str, object]:
 def verified_document(verified: Verified) -> dict[str, object]:
     """A verified proof for `--json`; its bounds as decimals rounded outward."""
     facts = verified.facts
-    bounds = facts.relative_quadrature_bounds
+    bounds, errors = facts.relative_quadrature_bounds, facts.relative_network_errors
     return {
         "model": verified.statement.model_name,
         "sha256": verified.statement.model_sha256,
@@ -251,6 +251,9 @@ def verified_document(verified: Verified) -> dict[str, object]:
         "semantics": facts.semantics,
         "min_margin": decimal(facts.min_margin, "lower"),
         "relative_quadrature_bounds": {str(k): decimal(bounds[k], "upper") for k in sorted(bounds)},
+        "relative_network_errors": {
+            str(k): None if error is None else decimal(error, "upper") for k, error in sorted(errors.items())
+        },
         "cost_per_parameter": decimal(facts.cost_per_parameter, "upper"),
         "environment": verified.statement.environment,
     }

@@ -20,6 +20,7 @@ A TOML file of its own, outside of what it judges:
     semantics = ["binary32"]              # one of these
     min_margin = "0.5"
     max_relative_quadrature_bound = "0.5" # at every frequency; 1 is vacuous
+    max_relative_network_error = "0.5"    # the same for the network itself, not only for the certificate's phases
     max_cost_per_parameter = "40"         # ball operations
 
 Every rule that matches a model must hold, so adding a rule never weakens a policy. A model that no rule
@@ -58,6 +59,7 @@ _RULE_FIELDS = (
     "semantics",
     "min_margin",
     "max_relative_quadrature_bound",
+    "max_relative_network_error",
     "max_cost_per_parameter",
 )
 
@@ -73,6 +75,7 @@ class Rule:
     semantics: tuple[str, ...] | None
     min_margin: Fraction | None
     max_relative_quadrature_bound: Fraction | None
+    max_relative_network_error: Fraction | None
     max_cost_per_parameter: Fraction | None
 
     def matches(self, model: str) -> bool:
@@ -132,6 +135,13 @@ def shortfalls(rule: Rule, facts: Facts) -> list[str]:
         for frequency, bound in sorted(facts.relative_quadrature_bounds.items()):
             text = f"relative quadrature bound {_approximate(bound)} at frequency {frequency}, at most {most}"
             need(bound <= most, text)
+    if rule.max_relative_network_error is not None:
+        most = rule.max_relative_network_error
+        need(bool(facts.relative_network_errors), "no network error")
+        for frequency, error in sorted(facts.relative_network_errors.items()):
+            known = "unknown" if error is None else _approximate(error)
+            text = f"relative network error {known} at frequency {frequency}, at most {most}"
+            need(error is not None and error <= most, text)
     if rule.max_cost_per_parameter is not None:
         cost, most = facts.cost_per_parameter, rule.max_cost_per_parameter
         need(cost <= most, f"cost per parameter {_approximate(cost)}, at most {most}")
@@ -264,6 +274,7 @@ class _Reader:
             semantics=semantics,
             min_margin=self.number(entry, "min_margin", where),
             max_relative_quadrature_bound=self.number(entry, "max_relative_quadrature_bound", where),
+            max_relative_network_error=self.number(entry, "max_relative_network_error", where),
             max_cost_per_parameter=self.number(entry, "max_cost_per_parameter", where),
         )
 

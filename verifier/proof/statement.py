@@ -122,7 +122,9 @@ class Facts:
 
     - `certified_inputs` of `total_inputs`; `semantics`.
     - `min_margin`: the least certified margin; zero or less when an input is not certified.
-    - `relative_quadrature_bounds`: by frequency; 1 is vacuous.
+    - `relative_quadrature_bounds`: by frequency, of the rule the certificate describes; 1 is vacuous.
+    - `relative_network_errors`: by frequency, the same for the network itself (`relative_network_error`); None where
+      no bound is known.
     - `cost_per_parameter`: ball operations per circuit parameter.
     """
 
@@ -131,11 +133,21 @@ class Facts:
     semantics: str
     min_margin: Fraction
     relative_quadrature_bounds: dict[int, Fraction]
+    relative_network_errors: dict[int, Fraction | None]
     cost_per_parameter: Fraction
 
     @property
     def accuracy(self) -> Fraction:
         return Fraction(self.certified_inputs, self.total_inputs)
+
+
+def relative_network_error(error: Fraction, amplitude: Fraction) -> Fraction | None:
+    """The network's distance from the closed form at one frequency over the naive bound, rounded up.
+
+    The naive bound 4/(3π) is 2/π of the integral 2/3, so it is 2/π of the closed form's largest coefficient; 355/113 > π.
+    None when the amplitude is not known to be positive.
+    """
+    return Fraction(355, 226) * error / amplitude if amplitude > 0 else None
 
 
 def read_facts(conclusion: dict[str, Json]) -> Facts:
@@ -149,17 +161,20 @@ def read_facts(conclusion: dict[str, Json]) -> Facts:
     if certified > total:
         raise MalformedError(Reason.FIELD, "conclusion.accuracy.certified_inputs is more than all")
     bounds: dict[int, Fraction] = {}
+    errors: dict[int, Fraction | None] = {}
     for entry in cast(list[dict[str, Json]], conclusion["quadrature"]):
         frequency = cast(int, entry["frequency"])
         if frequency in bounds:
             raise MalformedError(Reason.FIELD, f"conclusion.quadrature: frequency {frequency} is repeated")
         bounds[frequency] = exact(entry["relative_bound"])
+        errors[frequency] = relative_network_error(exact(entry["network_error"]), exact(entry["amplitude"]))
     return Facts(
         certified_inputs=certified,
         total_inputs=total,
         semantics=str(accuracy["semantics"]),
         min_margin=exact(accuracy["min_margin"]),
         relative_quadrature_bounds=bounds,
+        relative_network_errors=errors,
         cost_per_parameter=Fraction(cost["ball_operations"], cost["parameters"]),
     )
 

@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from verifier.reference.measure import BRUTE, CERTIFICATE, CLAIM, KERNEL, MODEL
 from verifier.reference.synthetic import Size, synthetic
 
 EFFORT = replace(EFFORTS[0], shells=0, cells=236, critical_offsets=2)
-SIZES = (
+SIZES: tuple[Size, ...] = (
     Size(31, 128),
     Size(59, 512),
     Size(113, 512),
@@ -45,8 +46,10 @@ SMALL = 2 * 10**8
 """Multiply-adds up to which the kernel's own exhaustive strategy takes part."""
 REFINED = 10**10
 """Multiply-adds up to which the refined strategy takes part: on these circuits it has nothing to refine."""
+EXACT = 10**12
+"""Multiply-adds up to which integers and balls take part."""
 REPEATS = 5
-LONG = 10.0
+LONG = 4.0
 """Seconds from which a measurement is not repeated."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Observer = Callable[[str, int, int], None]
@@ -101,9 +104,10 @@ class Fit:
 
 def run(models: Sequence[Path], sizes: Sequence[Size], repeats: int, observe: Observer) -> list[Case]:
     """Measure every model and every synthetic size."""
-    total = len(models) + len(sizes)
+    sources: list[Path | Size] = [*models, *sizes]
+    total = len(sources)
     cases = []
-    for index, source in enumerate([*models, *sizes]):
+    for index, source in enumerate(sources):
         observe("bench", index, total)
         with tempfile.TemporaryDirectory() as folder:
             cases.append(_case(source, Path(folder), repeats))
@@ -120,8 +124,9 @@ def _case(source: Path | Size, folder: Path, repeats: int) -> Case:
     _write_case(folder, circuit, data)
     work = circuit.neurons * circuit.p**2 * circuit.outputs
     parameters = circuit.neurons * (2 * circuit.p + circuit.outputs) + 2 * circuit.p * circuit.outputs
-    methods = ["linear", *(["refined"] if work <= REFINED else []), *(["kernel exhaustive"] if work <= SMALL else [])]
-    timings = _timings(folder, [*methods, *BRUTE], circuit.p, work, repeats)
+    most = {"refined": REFINED, "kernel exhaustive": SMALL, "integers": EXACT, "balls": EXACT}
+    methods = [method for method in (*KERNEL, *BRUTE) if work <= most.get(method, work)]
+    timings = _timings(folder, methods, circuit.p, work, repeats)
     return Case(name, circuit.p, circuit.neurons, parameters, work, timings)
 
 
@@ -213,7 +218,7 @@ def break_even(cases: Sequence[Case], method: str = "float64") -> float | None:
         ours, theirs = case.median("linear"), case.median(method)
         if ours is not None and theirs is not None:
             pairs.append((math.log(case.parameters), math.log(theirs / ours)))
-    for (x, y), (x2, y2) in zip(pairs, pairs[1:], strict=False):
+    for (x, y), (x2, y2) in pairwise(pairs):
         if (y < 0) != (y2 < 0):
             return math.exp(x - y * (x2 - x) / (y2 - y))
     return None

@@ -24,7 +24,7 @@ METHODS = {
     "integers": ("brute force, integers", "#5d7a4a", "D"),
     "balls": ("brute force, balls", "#8a6fa8", "v"),
 }
-STYLE = {"svg.hashsalt": "benchmark", "svg.fonttype": "path", "font.size": 10, "axes.spines.top": False}
+STYLE = {"svg.hashsalt": "benchmark", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
 
 
 def draw(cases: Sequence[Case], folder: Path) -> list[Path]:
@@ -32,7 +32,8 @@ def draw(cases: Sequence[Case], folder: Path) -> list[Path]:
     import matplotlib as mpl
 
     mpl.use("Agg")
-    with mpl.rc_context({**STYLE, "axes.spines.right": False}):
+    with mpl.rc_context():
+        mpl.rcParams.update(STYLE)
         return [
             _save(_scaling(cases), folder / "benchmark-scaling.svg"),
             _save(_break_even(cases), folder / "benchmark-break-even.svg"),

@@ -11,12 +11,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import isqrt
 from operator import mul
 from pathlib import Path
 
 from verifier.kernel import Conclusion
-from verifier.kernel.arcs import sum_arcs
+from verifier.kernel.arcs import ArcSums, sum_arcs
 from verifier.kernel.certificate import read_certificate
 from verifier.kernel.check import quadratures
 from verifier.kernel.circuit import Circuit, fold, quantise
@@ -107,7 +108,7 @@ def gather(subject: Subject, observe: Observer = ignore, *, exhaustive: bool = T
 
     **Raises** `InputError` for inputs that are not well-formed; `Unproved` when nothing at all could be proved.
     """
-    outcome = _run(subject, subject.claims[0], observe)
+    outcome = _known(subject) or _run(subject, subject.claims[0], observe)
     for claim in subject.claims[1:]:
         if not outcome.proved:
             outcome = _run(subject, claim, observe)
@@ -134,6 +135,14 @@ class Unproved(Exception):
     """The kernel proved nothing about the subject."""
 
 
+def _known(subject: Subject) -> Outcome | None:
+    """What the kernel said while the certificate was made, if it is about this very certificate."""
+    conclusion = subject.outcome.conclusion if subject.outcome is not None else None
+    if conclusion is None or conclusion.certificate_sha256 != digest(subject.certificate_bytes):
+        return None
+    return subject.outcome
+
+
 def _run(subject: Subject, claim: bytes, observe: Observer) -> Outcome:
     folder = subject.folder or Path("the new certificate's folder")
     paths = {
@@ -153,33 +162,45 @@ def _strategy(subject: Subject, strategy: str, observe: Observer) -> Conclusion:
     return outcome.conclusion
 
 
-def _form_margin(subject: Subject) -> Fraction:
-    """Lower bound, over all δ and d, of the closed form's margin Σ_k Re[G_k(δ)(1 − e(kd/p))]."""
-    circuit, form, exponent = _closed_form(subject)
-    frequencies = tuple(sorted(form))
-    rows = directions(circuit.p, frequencies).rows
-    least: int | None = None
-    for delta in range(circuit.p):
-        vector: list[int] = []
-        errors: list[int] = []
-        for k in frequencies:
-            re, im, error = form[k][delta]
-            vector += [re, im]
-            errors.append(error)
-        full = [*vector, *errors, sum(map(abs, vector))]
-        bound = min(sum(map(mul, full, row)) for row in rows)
-        least = bound if least is None else min(least, bound)
-    return (least or 0) * Fraction(2) ** (exponent - TABLE_BITS)
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """The kernel's linear pass, up to where the inputs can be looked at one by one.
+
+    `lane` is the exponent of the units that `inputs_at` and the closed form's terms are in.
+    """
+
+    circuit: Circuit
+    arc: ArcSums
+    frequencies: tuple[int, ...]
+    terms: dict[int, list[tuple[int, int, int]]]
+    lane: int
 
 
-def _closed_form(subject: Subject) -> tuple[Circuit, dict[int, list[tuple[int, int, int]]], int]:
-    source = read_model(subject.source.data)
-    certificate = read_certificate(subject.certificate_bytes)
-    cost = Cost()
+@lru_cache(maxsize=1)
+def _linear_pass(model: bytes, certificate_bytes: bytes) -> _Pass:
+    source, certificate, cost = read_model(model), read_certificate(certificate_bytes), Cost()
     circuit = quantise(fold(source), source.p, cost)
     arc = sum_arcs(circuit, certificate, cost, ignore)
     _, form = quadratures(circuit, arc, certificate, cost)
-    return circuit, form.terms, arc.drop - circuit.pre_scale - circuit.out_scale - 1
+    lane = arc.drop - circuit.pre_scale - circuit.out_scale - 1
+    return _Pass(circuit, arc, certificate.output_frequencies, form.terms, lane)
+
+
+def _form_margin(subject: Subject) -> Fraction:
+    """Lower bound, over all δ and d, of the closed form's margin Σ_k Re[G_k(δ)(1 − e(kd/p))]."""
+    linear = _linear_pass(subject.source.data, subject.certificate_bytes)
+    frequencies = tuple(sorted(linear.terms))
+    p = linear.circuit.p
+    rows = directions(p, frequencies).rows
+    bounds = []
+    for delta in range(p):
+        terms = [linear.terms[k][delta] for k in frequencies]
+        vector = [part for re, im, _ in terms for part in (re, im)]
+        full = [*vector, *(error for _, _, error in terms), sum(map(abs, vector))]
+        bounds += [sum(map(mul, full, row)) for row in rows]
+    unit: Fraction = Fraction(2) ** (linear.lane - TABLE_BITS)
+    least: int = min(bounds)
+    return least * unit
 
 
 AFTER_LINEAR = ("rotation", "centres", "margins", "floating point")
@@ -239,15 +260,9 @@ def method_error(conclusion: Conclusion, method: str) -> Fraction:
 
 def input_bounds(subject: Subject, conclusion: Conclusion) -> InputBounds:
     """The bounds of every input by itself."""
-    source = read_model(subject.source.data)
-    certificate = read_certificate(subject.certificate_bytes)
-    cost = Cost()
-    circuit = quantise(fold(source), source.p, cost)
-    arc = sum_arcs(circuit, certificate, cost, ignore)
-    _, form = quadratures(circuit, arc, certificate, cost)
-    p, frequencies = circuit.p, certificate.output_frequencies
-    scale = circuit.pre_scale + circuit.out_scale
-    lane = arc.drop - scale - 1
+    linear = _linear_pass(subject.source.data, subject.certificate_bytes)
+    circuit, frequencies, lane = linear.circuit, linear.frequencies, linear.lane
+    p, scale = circuit.p, circuit.pre_scale + circuit.out_scale
     rows = directions(p, frequencies).rows
     beyond = circuit.outputs > p
     exponent = lane - TABLE_BITS
@@ -259,13 +274,13 @@ def input_bounds(subject: Subject, conclusion: Conclusion) -> InputBounds:
     parts = {name: [[0] * p for _ in range(p)] for name in ("families", "others", "band", "rest")}
     redo = []
     for delta in range(p):
-        for b, x in enumerate(inputs_at(arc, frequencies, delta)):
+        for b, x in enumerate(inputs_at(linear.arc, frequencies, delta)):
             a = (b + delta) % p
             family = other = 0
             for index, j in enumerate(frequencies):
                 re, im = x.turned[2 * index], x.turned[2 * index + 1]
-                if j in form.terms:
-                    form_re, form_im, error = form.terms[j][delta]
+                if j in linear.terms:
+                    form_re, form_im, error = linear.terms[j][delta]
                     family += _modulus(re - form_re, im - form_im) + error
                 else:
                     other += _modulus(re, im)

@@ -20,7 +20,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from verifier.report.bounds import Evidence, fraction, method_error, term_total
+from verifier.report.bounds import Evidence, Strategy, fraction, method_error, term_total
 from verifier.report.facts import Mechanism, Wheel, profile_value, translated, wheels, wrap
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ DPI = 160
 PANELS = 8
 POINTS = 6000
 DOT_SIZES = 6
+LABEL_GAP = 0.065
 WIDTH = 8.0
 
 
@@ -223,17 +224,17 @@ def _profile(view: View) -> Figure:
             rank = np.repeat(-weight, x.shape[1]).argsort(kind="stable")[:POINTS]
             colour = colours[place % len(colours)]
             xs, ys = points[:, rank]
-            panel.scatter(xs, ys, s=1.6, color=colour, alpha=0.22, linewidths=0, rasterized=True)
+            panel.scatter(xs, ys, s=2.6, color=colour, alpha=0.3, linewidths=0, rasterized=True)
             panel.plot(grid, profile_value(certificate.families[index], 0.0, grid), color=INK, linewidth=1.2)
         panel.plot(grid, 2 * np.cos(2 * np.pi * grid), color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         f = next(f for f in view.mechanism.frequencies if f.frequency == wheel.frequency)
-        panel.set_title(f"k = {wheel.frequency}: DC {f.dc:+.3f}, second harmonic {f.second:.3f}")
+        panel.set_title(f"k = {wheel.frequency}: DC {f.dc:+.3f}, 2nd harmonic {f.second:.3f}")
         panel.set_xlim(0, 1)
         panel.set_ylim(-2.9, 2.9)
         panel.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "¼", "½", "¾", "1"])
         panel.set_xlabel("φ + kb/p  (turns), a = b")
         panel.set_ylabel("pre-activation / α")
-    axes[0].text(0.5, 2.45, "dots: neurons    line: profile T    dashed: pure cosine", ha="center", fontsize=7.5)
+    axes[0].text(0.5, 2.45, "dots: neurons   line: profile   dashed: cosine", ha="center", fontsize=7.5)
     return figure
 
 
@@ -434,18 +435,20 @@ def _network_frontier(axes: Axes, view: View) -> None:
     axes.axhline(0, color=INK, linewidth=0.9)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=10, linscale=0.8)
-    axes.set_xlim(min(costs) / 2, max(costs) * 3)
+    axes.set_xlim(min(costs) / 1.6, max(costs) * 1.6)
     axes.set_ylim(1.8 * min(-10.0, *values), 2.5 * max(10.0, *values))
     for strategy, cost, value in zip(evidence.strategies, costs, values, strict=True):
         marker = MARKERS.get(strategy.name, "*")
         axes.plot([cost], [value], marker, color=METHOD_COLOURS[strategy.name], markersize=10 if marker == "*" else 7)
+    for place, (strategy, cost, value) in _spread(axes, list(zip(evidence.strategies, costs, values, strict=True))):
         axes.annotate(
             f"{strategy.name}  {_floor(value):.1f}".replace("-", "−"),
             (cost, value),
-            textcoords="offset points",
-            xytext=(8, 0),
+            textcoords="axes fraction",
+            xytext=(1.04, place),
             va="center",
             fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 2, "shrinkB": 5},
         )
     axes.text(0.01, 1.2, "proved above this line", transform=axes.get_yaxis_transform(), fontsize=7.5, color=MUTED)
     _plain_log(axes.xaxis)
@@ -456,6 +459,22 @@ def _network_frontier(axes: Axes, view: View) -> None:
     axes.set_xlabel("operations per parameter")
     axes.set_ylabel("least margin, lower bound")
     axes.set_title("The whole network, every input")
+
+
+Point = tuple[Strategy, float, float]
+
+
+def _spread(axes: Axes, points: list[Point]) -> list[tuple[float, Point]]:
+    """A height for the label of each (strategy, cost, margin), as a fraction of the panel, none upon another."""
+    to_fraction = axes.transScale + axes.transLimits
+    wanted = [(float(to_fraction.transform((cost, value))[1]), index) for index, (_, cost, value) in enumerate(points)]
+    placed: list[tuple[float, Point]] = []
+    top = 1.0
+    for place, index in sorted(wanted, reverse=True):
+        top = min(place, top - LABEL_GAP)
+        placed.append((top, points[index]))
+    low = min(place for place, _ in placed)
+    return [(place - min(0.0, low), point) for place, point in placed]
 
 
 def _plain_log(axis: Axis) -> None:

@@ -357,6 +357,7 @@ def _data(conclusion: Conclusion, inputs: InputBounds) -> str:
     document = {
         "p": conclusion.p,
         "margins": _flat(inputs.margins),
+        "failing": [i for i, x in enumerate(_flat(conclusion.margins)) if x <= 0],
         "budget": budget,
         "rivals": None if inputs.rivals is None else base64.b64encode(inputs.rivals).decode("ascii"),
         "low": float(_down(inputs.low)),
@@ -365,7 +366,7 @@ def _data(conclusion: Conclusion, inputs: InputBounds) -> str:
     return json.dumps(document, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _flat(rows: list[list[int]]) -> list[int]:
+def _flat(rows: Sequence[Sequence[int]]) -> list[int]:
     return [x for row in rows for x in row]
 
 

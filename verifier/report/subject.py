@@ -28,6 +28,7 @@ from verifier.pipeline import (
 
 if TYPE_CHECKING:
     from verifier.model import FoldedCircuit
+    from verifier.pipeline import Outcome
     from verifier.proof.canonical import Json
 
 CERTIFICATES, MODELS = Path("certificates"), Path("models")
@@ -61,6 +62,7 @@ class Subject:
     - `claims`: the claim beside the certificate; else what `certify` would try in turn, every input in binary32.
     - `folder`: where the certificate lies, or None when it was made now.
     - `signed`: the proof beside it, if there is one.
+    - `outcome`: what the kernel said when the certificate was made now, unless it was not asked.
     """
 
     source: Source
@@ -70,6 +72,7 @@ class Subject:
     claims: tuple[bytes, ...]
     folder: Path | None
     signed: Signed | None
+    outcome: Outcome | None = None
 
 
 def find_subject(
@@ -104,15 +107,16 @@ def find_subject(
         data = read_file(stored, limits.CERTIFICATE_BYTES)
         if source.sha256.encode() in data:
             return _stored(source, stored, data)
-    claims = Request().claims(source)
+    claims, outcome = Request().claims(source), None
     try:
         if cheapest:
             made = next(certificate for _, certificate in explain(source, (effort or 0,), observe))
         else:
-            made = prove(source, claims, effort, observe).certificate
+            attempt = prove(source, claims, effort, observe)
+            made, outcome = attempt.certificate, attempt.outcome
     except Unexplained as error:
         raise InputError(path, "", f"cannot be explained: {error}") from None
-    return _subject(source, made, claims, None, None)
+    return replace(_subject(source, made, claims, None, None), outcome=outcome)
 
 
 def _is_certificate(path: Path) -> bool:

@@ -6,6 +6,7 @@
   const canvas = byId("canvas"), answer = byId("answer"), fields = { a: byId("field-a"), b: byId("field-b") };
   const rivals = data.rivals === null ? null : Uint8Array.from(atob(data.rivals), (c) => c.charCodeAt(0));
   const margins = data.margins; // hundredths, rounded down, [a * p + b]
+  const failing = new Set(data.failing);
   const worst = margins.indexOf(Math.min(...margins));
   const top = Math.max(1, Math.max(...margins));
   const chosen = { a: Math.floor(worst / p), b: worst % p };
@@ -36,10 +37,10 @@
     const g = base.getContext("2d");
     for (let a = 0; a < p; a += 1) {
       for (let b = 0; b < p; b += 1) {
-        const m = margins[a * p + b], x = a * cell, y = (p - 1 - b) * cell;
-        g.fillStyle = m > 0 ? `rgb(${colour(m / top)})` : "#f3f5f7";
+        const i = a * p + b, m = margins[i], x = a * cell, y = (p - 1 - b) * cell;
+        g.fillStyle = !failing.has(i) ? `rgb(${colour(m / top)})` : "#f3f5f7";
         g.fillRect(x, y, cell, cell);
-        if (m <= 0) {
+        if (failing.has(i)) {
           g.strokeStyle = "#d55e00";
           g.lineWidth = Math.max(1.5, cell / 6);
           g.beginPath();
@@ -58,7 +59,7 @@
     }
     byId("scale-low").textContent = "0";
     byId("scale-high").textContent = hundredths(top);
-    byId("scale-bad").hidden = margins.every((m) => m > 0);
+    byId("scale-bad").hidden = failing.size === 0;
   }
 
   const paint = () => {
@@ -103,8 +104,8 @@
     fields.b.value = b;
     answer.replaceChildren();
     answer.append(make("h3", `${a} + ${b} = ${target} (mod ${p})`));
-    answer.append(make("p", m > 0
-      ? `Certified: the logit of ${target} is above every other one by at least ${hundredths(m)}.`
+    answer.append(make("p", !failing.has(i)
+      ? `Certified: the logit of ${target} is above every other one by ${m > 0 ? `at least ${hundredths(m)}` : "a margin above 0"}.`
       : `Not certified: the best lower bound of its margin is ${hundredths(m)}.`));
     if (rivals !== null) {
       const own = [];

@@ -1,0 +1,80 @@
+"""README.md says what the program prints and proves, for every shipped model."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from types import ModuleType
+
+import pytest
+
+from tests.shipped import MODELS, ROOT, SHIPPED, certified
+from verifier import cli
+
+TEXT = (ROOT / "README.md").read_text()
+ADVICE = "run: python scripts/readme.py"
+
+
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+README = script()
+PARTS: dict[str, str] = README.parts(TEXT)
+
+
+def cells() -> dict[str, tuple[str, ...]]:
+    lines = [line.strip("| ").split(" | ") for line in PARTS["results"].splitlines()]
+    assert tuple(lines[0]) == README.HEADER
+    return {line[0]: tuple(line[:-1]) for line in lines[2:]}
+
+
+def test_the_table_has_every_shipped_model() -> None:
+    assert [name for name in cells() if not name.startswith("published")] == SHIPPED, ADVICE
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_table_is_what_is_proved(name: str) -> None:
+    assert cells()[name] == README.row(name, certified(MODELS / f"{name}.safetensors").prepared), ADVICE
+
+
+@pytest.mark.skipif(not README.PUBLISHED.exists(), reason="../shared/published is not there: its line was NOT checked")
+def test_the_published_checkpoint() -> None:
+    (name,) = [name for name in cells() if name.startswith("published")]
+    assert cells()[name] == README.row(name, README.prepare(README.PUBLISHED)), ADVICE
+
+
+def test_the_summary_is_what_is_printed() -> None:
+    def timeless(text: str) -> str:
+        text = re.sub(r"\d+\.\d\d s\b", "TIME s", text)
+        return re.sub(r" +\d+\.\d\d$", " TIME", text, flags=re.MULTILINE)
+
+    printed = README.summary_text(certified(MODELS / f"{README.SHOWN}.safetensors").prepared)
+    assert timeless(PARTS["summary"]) == timeless(printed), ADVICE
+    assert max(map(len, PARTS["summary"].splitlines())) <= 100
+
+
+def test_links_lead_somewhere() -> None:
+    targets = re.findall(r"\]\(([^)#]+)\)", TEXT)
+    assert {
+        "docs/theory.md",
+        "docs/verify.md",
+        "docs/soundness.md",
+        "docs/benchmarks.md",
+        "docs/certificate.md",
+    } <= set(targets)
+    missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
+    assert missing == []
+
+
+def test_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"`make ([a-z]+)", TEXT) + re.findall(r"^make ([a-z]+)", TEXT, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for command in re.findall(r"`verifier ([a-z]+)", TEXT):
+        assert command in cli.COMMANDS
