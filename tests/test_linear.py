@@ -34,8 +34,10 @@ from verifier.model import encode_circuit
 from verifier.reference.benchmark import EFFORT
 from verifier.reference.synthetic import synthetic
 
-MOST = 500
-"""Operations per parameter of an explanation of the benchmark's size, for any shape of circuit."""
+MOST = 1200
+"""Operations per parameter with an explanation of the benchmark's size, for any shape of circuit: below 200 per weight
+of a neuron; and about 2000 per input, which is two parameters, with few neurons.
+"""
 
 
 def files(p: int, neurons: int) -> tuple[bytes, bytes, bytes]:
@@ -66,11 +68,10 @@ def per_parameter(conclusion: Conclusion) -> float:
 
 
 def test_operations_per_parameter_are_bounded_as_the_circuit_grows() -> None:
-    counts = {size: per_parameter(checked(*size)) for size in ((59, 236), (127, 128), (251, 64), (499, 48))}
-    assert max(counts.values()) < MOST
-    # From the size on at which p is above the explanation's cells, nothing depends on p and n but their shape.
-    larger = [count for (p, _), count in counts.items() if p > EFFORT.cells / 2]
-    assert max(larger) < 1.5 * min(larger)
+    in_proportion = [per_parameter(checked(p, 4 * p)) for p in (59, 113, 199)]
+    assert max(in_proportion) < 1.5 * min(in_proportion)
+    few_neurons = [per_parameter(checked(p, 48)) for p in (113, 499)]
+    assert max(in_proportion + few_neurons) < MOST
 
 
 def test_operations_grow_in_proportion_to_the_neurons() -> None:

@@ -46,7 +46,7 @@ EXTRAS = {
     "torch": "torch",
     "safetensors": "torch",
     "matplotlib": "plots",
-    "mpmath": "test",
+    "mpmath": "audit",
 }
 """Third-party modules that a plain installation lacks, with the extra that brings them."""
 

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from verifier.console import GAP, decimal_bound, print_table, say
-from verifier.kernel.conclusion import Conclusion, Dyadic, QuadratureBound, QuadratureBound
+from verifier.kernel.conclusion import Conclusion, Dyadic, QuadratureBound
 from verifier.proof.statement import relative_network_error
 
 if TYPE_CHECKING:
@@ -153,16 +153,6 @@ def conclusion_document(c: Conclusion, outcome: Outcome, model: str) -> dict[str
             "seconds": round(outcome.seconds, 3),
         },
     }
-
-
-def _network(bound: QuadratureBound, digits: int) -> str | None:
-    """The network's own distance from the closed form over the naive bound, which is 2/π of the closed form's largest
-    coefficient; 355/113 > π. None when that is not known to be positive.
-    """
-    if bound.amplitude.mantissa <= 0:
-        return None
-    ratio = Fraction(355, 226) * value(bound.network_error) / value(bound.amplitude)
-    return upper(Dyadic(-(-ratio * 2**64 // 1), -64), digits)
 
 
 def _accuracy_document(c: Conclusion) -> dict[str, object]:
@@ -350,7 +340,7 @@ def _quadrature_table(c: Conclusion, outcome: Outcome) -> Table:
 
 def _network(bound: QuadratureBound, digits: int) -> str | None:
     """The network's own error at a frequency over the naive bound; None where none is known."""
-    relative = relative_network_error(upper_value(bound.network_error), upper_value(bound.amplitude))
+    relative = relative_network_error(value(bound.network_error), value(bound.amplitude))
     if relative is None:
         return None
     return decimal_bound(-(-relative.numerator * 2**64 // relative.denominator), -64, digits, "upper")

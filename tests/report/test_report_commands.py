@@ -74,7 +74,8 @@ def test_plot_writes_what_was_asked(place: Path, capsys: pytest.CaptureFixture[s
     assert json.loads(capsys.readouterr().out)["files"] == ["figures/2-phases.png", "figures/5-margins.png"]
 
 
-def test_report_names_the_signature(place: Path) -> None:
+def test_report_names_the_signature(place: Path, drawn: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("verifier.report.page.render", lambda name, view, form: drawn[name])
     folder = place / "certificates" / "small"
     model, claim, certificate = (
         path.read_bytes()

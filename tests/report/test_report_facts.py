@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from verifier.model import FoldedCircuit
-from verifier.report.bounds import InputBounds, fraction, method_error, term_total
+from verifier.model import FoldedCircuit, write_model
+from verifier.report.bounds import InputBounds, fraction, gather, input_bounds, method_error, term_total
 from verifier.report.facts import closed_forms, kuiper, mechanism_document, profile, read_mechanism, wheels, wrap
 from verifier.report.figures import View, waterfall
-from verifier.report.subject import Subject
+from verifier.report.subject import Subject, find_subject
 
 
 def logits(circuit: FoldedCircuit, a: int, b: int) -> np.ndarray:
     result = circuit.W @ np.maximum(circuit.A[:, a] + circuit.B[:, b], 0)
-    assert circuit.S1 is not None
-    assert circuit.S2 is not None
-    return np.asarray(result + circuit.S1[:, a] + circuit.S2[:, b])
+    for skip, x in ((circuit.S1, a), (circuit.S2, b)):
+        if skip is not None:
+            result = result + skip[:, x]
+    return np.asarray(result)
 
 
 def test_every_neuron_is_on_one_wheel(subject: Subject) -> None:
@@ -95,13 +97,14 @@ def test_the_waterfall_adds_up(view: View) -> None:
     assert steps[-1].value == fraction(view.evidence.conclusion.accuracy.min_margin)
 
 
-def test_bounds_of_single_inputs_hold(view: View, inputs: InputBounds) -> None:
-    circuit = view.subject.circuit
+def require_sound(subject: Subject, inputs: InputBounds) -> None:
+    """Every bound of every input against its logits, computed directly."""
+    circuit = subject.circuit
     p = circuit.p
     assert inputs.rivals is not None
     assert len(inputs.rivals) == p * p * (p - 1)
     low, step = float(inputs.low), float(inputs.step)
-    forms = closed_forms(circuit, view.subject.certificate)
+    forms = closed_forms(circuit, subject.certificate)
     for a, b in itertools.product(range(p), repeat=2):
         values = logits(circuit, a, b)
         target = (a + b) % p
@@ -109,13 +112,29 @@ def test_bounds_of_single_inputs_hold(view: View, inputs: InputBounds) -> None:
         bounds = low + step * np.frombuffer(inputs.rivals[place : place + p - 1], dtype=np.uint8)
         real = np.array([values[target] - values[(target + d) % p] for d in range(1, p)])
         assert (bounds <= real + 1e-6).all(), (a, b)
-        assert inputs.margins[a][b] / 100 <= real.min() + 1e-6
+        assert inputs.margins[a][b] / 100 <= values[target] - np.delete(values, target).max() + 1e-6
         shape = sum(
             (form[(a - b) % p] * np.exp(2j * np.pi * k * (np.arange(p) - a - b) / p)).real for k, form in forms.items()
         )
         gap = values[:p] - shape
         parts = (inputs.families, inputs.others, inputs.band, inputs.rest)
         assert (gap.max() - gap.min()) / 2 <= sum(part[a][b] for part in parts) / 100 + 0.01, (a, b)
+
+
+def test_bounds_of_single_inputs_hold(view: View, inputs: InputBounds) -> None:
+    require_sound(view.subject, inputs)
+
+
+def test_a_circuit_with_outputs_beyond_p_and_outliers(subject: Subject, tmp_path: Path) -> None:
+    circuit = subject.circuit
+    more = 0.05 * np.random.default_rng(1).normal(size=(2, circuit.neurons))
+    path = tmp_path / "beyond.safetensors"
+    write_model(FoldedCircuit(circuit.p, circuit.A, circuit.B, np.vstack([circuit.W, more]), None, None, {}), path)
+    beyond = find_subject(path, effort=2)
+    assert beyond.certificate.outliers
+    evidence = gather(beyond, exhaustive=False)
+    assert read_mechanism(beyond.circuit, beyond.certificate).outputs == circuit.p + 2
+    require_sound(beyond, input_bounds(beyond, evidence.conclusion))
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 100])

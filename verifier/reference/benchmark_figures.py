@@ -24,7 +24,12 @@ METHODS = {
     "integers": ("brute force, integers", "#5d7a4a", "D"),
     "balls": ("brute force, balls", "#8a6fa8", "v"),
 }
-STYLE = {"svg.hashsalt": "benchmark", "svg.fonttype": "path", "axes.spines.top": False, "axes.spines.right": False}
+STYLE: dict[Any, object] = {
+    "svg.hashsalt": "benchmark",
+    "svg.fonttype": "path",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
 
 
 def draw(cases: Sequence[Case], folder: Path) -> list[Path]:
@@ -33,7 +38,8 @@ def draw(cases: Sequence[Case], folder: Path) -> list[Path]:
 
     mpl.use("Agg")
     with mpl.rc_context():
-        mpl.rcParams.update(STYLE)
+        for name, value in STYLE.items():
+            mpl.rcParams[name] = value
         return [
             _save(_scaling(cases), folder / "benchmark-scaling.svg"),
             _save(_break_even(cases), folder / "benchmark-break-even.svg"),

@@ -515,7 +515,7 @@ FIGURES: dict[str, Drawing] = {
         "What each part of the argument costs or gains on the least margin, in logits; an error of a logit counts "
         "twice. "
         "The naive and the certified margin are proved lower bounds of the network's least margin over all inputs; the "
-        "first bar is the closed form's own.",
+        "first bar is the closed form's own. Before Theorem A, outputs beyond p are not looked at.",
         True,
         _budget,
     ),
@@ -530,7 +530,8 @@ FIGURES: dict[str, Drawing] = {
         "Cost of a proof against what it proves",
         "Left: Theorem Q's bound of one frequency's rule, by method. Right: the least margin that each strategy "
         "proves. "
-        "Operations are counted by the kernel; the exhaustive strategy evaluates every input.",
+        "Operations are counted by the kernel; the exhaustive strategy evaluates every input. "
+        "The first four do not look at outputs beyond p.",
         True,
         _cost,
     ),
