@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import cmath
 import importlib
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -110,7 +111,7 @@ def relu_integral(dc: float, harmonics: Sequence[complex]) -> complex:
         places += [cmath.phase(z) / (2 * math.pi) % 1 for z in roots if z != 0]
     places.sort()
     result = 0j
-    for low, high in zip(places, places[1:], strict=False):
+    for low, high in itertools.pairwise(places):
         middle = (low + high) / 2
         if sum((c * cmath.exp(2j * math.pi * m * middle)).real for m, c in modes.items()) <= 0:
             continue
@@ -152,8 +153,7 @@ def closed_form(kept: dict[str, Any]) -> list[list[float]]:
     for family, rule in zip(certificate.families, nodes(kept), strict=True):
         k = family.frequency
         moment = sum(
-            w * x * cmath.exp(-4j * math.pi * phi)
-            for w, x, phi in zip(rule.omega, rule.alpha, rule.phase, strict=True)
+            w * x * cmath.exp(-4j * math.pi * phi) for w, x, phi in zip(rule.omega, rule.alpha, rule.phase, strict=True)
         )
         for delta in range(p):
             harmonics = [
@@ -188,7 +188,7 @@ def quadrature_errors(rules: list[Nodes], p: int) -> tuple[float, float] | None:
 
 
 def value(dyadic: Any) -> Fraction:
-    return dyadic.mantissa * Fraction(2) ** dyadic.exponent
+    return Fraction(dyadic.mantissa) * Fraction(2) ** int(dyadic.exponent)
 
 
 @dataclass(frozen=True)
@@ -208,9 +208,7 @@ def confront(case: Case, conclusion: Conclusion, kept: dict[str, Any]) -> Gap:
     scale = float(size) or 1.0
     shift = conclusion.margin_exponent + exact.bits  # both sides in the finer of the two units
     up, down = max(shift, 0), max(-shift, 0)
-    least_room = min(
-        (margins[a][b] << down) - (conclusion.margins[a][b] << up) for a in range(p) for b in range(p)
-    )
+    least_room = min((margins[a][b] << down) - (conclusion.margins[a][b] << up) for a in range(p) for b in range(p))
     for a in range(p):
         for b in range(p):
             assert conclusion.margins[a][b] << up <= margins[a][b] << down, f"the margin at ({a}, {b}) is too high"
@@ -229,8 +227,10 @@ def confront(case: Case, conclusion: Conclusion, kept: dict[str, Any]) -> Gap:
     bound = float(value(conclusion.logits.max_error))
     assert bound + magnitude >= deviation, f"max_error {bound!r} below the exact deviation {deviation!r}"
     if accuracy.max_deviation is not None:
-        low, high = map(float, map(value, accuracy.max_deviation))
-        assert low - magnitude <= deviation <= high + magnitude, f"deviation {deviation!r} not in [{low!r}, {high!r}]"
+        below, above = map(float, map(value, accuracy.max_deviation))
+        assert below - magnitude <= deviation <= above + magnitude, (
+            f"deviation {deviation!r} not in [{below!r}, {above!r}]"
+        )
     _confront_quadrature(conclusion, kept)
     _confront_budget(conclusion)
     return Gap(room, (bound - deviation) / scale)
@@ -262,7 +262,9 @@ def _confront_quadrature(conclusion: Conclusion, kept: dict[str, Any]) -> None:
         names = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
         bounds = {name: float(value(getattr(found, name))) for name in names}
         for name in ("rectangle", "harmonic"):
-            assert bounds[name] + LEEWAY >= anywhere, f"{name} bound {bounds[name]!r} below the exact error {anywhere!r}"
+            assert bounds[name] + LEEWAY >= anywhere, (
+                f"{name} bound {bounds[name]!r} below the exact error {anywhere!r}"
+            )
         assert bounds["arc_sum"] + LEEWAY >= here
         assert bounds["arc_sum"] - here <= 1e-6, "the arc sum is the exact error up to rounding"
         assert bounds["bound"] + LEEWAY >= here

@@ -67,7 +67,9 @@ class Case:
         return replace(self, certificate=certificate)
 
 
-def tensor_file(tensors: dict[str, tuple[Sequence[int], Sequence[float]]], metadata: dict[str, str], code: str) -> bytes:
+def tensor_file(
+    tensors: dict[str, tuple[Sequence[int], Sequence[float]]], metadata: dict[str, str], code: str
+) -> bytes:
     """A safetensors file, written here so that the kernel's reader is not tested against the project's writer."""
     header: dict[str, Any] = {"__metadata__": metadata}
     body = b""
@@ -158,14 +160,17 @@ def random_case(rng: random.Random) -> Case:
     phases = [i * PHASE // n for i in range(n)] if clean else _phases(rng, n, p * cells)
     amplitudes = [1.0 if clean else rng.choice((1.0, 1.0, rng.uniform(0.1, 2), 2.0**-20)) for _ in range(n)]
     noise = rng.choice((0.0, 1e-6, 0.01) if clean else (0.0, 0.0, 1e-6, 0.03, 0.3, 2.0))
-    A, B, W = [], [], []
+    A: Table = []
+    B: Table = []
+    W: Table = []
     for i in range(n):
         g, alpha, phi = profiles[place[i]], amplitudes[i], phases[i] / PHASE
         k = g.frequency
         for rows, side, dc in ((A, 0, 0.0), (B, 1, g.dc)):
             rows.append(
                 [
-                    alpha * (dc + sum((z[side] * _turn(h * (phi + k * x / p))).real for h, z in enumerate(g.harmonics, 1)))
+                    alpha
+                    * (dc + sum((z[side] * _turn(h * (phi + k * x / p))).real for h, z in enumerate(g.harmonics, 1)))
                     + noise * alpha * rng.gauss(0, 1)
                     for x in range(p)
                 ]
@@ -196,7 +201,7 @@ def random_case(rng: random.Random) -> Case:
 
 
 def _spoil(rng: random.Random, A: Table, B: Table, W: Table) -> None:
-    """Now and then: a dead neuron, one that is always on or writes nothing, tiny and huge entries beside normal ones."""
+    """Now and then: a dead neuron, one always on, one that writes nothing, tiny and huge entries beside normal ones."""
     i = rng.randrange(len(A))
     kind = rng.choice((None, None, None, None, "zero", "silent", "on", "tiny", "huge", "constant"))
     if kind == "zero":
@@ -235,6 +240,7 @@ def _certificate(
     anchor = rng.randrange(n)  # stays in its family whatever happens, so that there is one
     lists: dict[str, list[int]] = {"outliers": [], "on": [], "off": []}
     families = []
+    used: set[int] = set()
     exponent = math.frexp(max(amplitudes))[1] - 30
     for index, g in enumerate(profiles):
         members = []
@@ -250,12 +256,13 @@ def _certificate(
             elif fate in ("on", "off"):
                 lists[fate].append(i)
         if members:
+            used.add(index)
             profile = [[fixed(z.real), fixed(z.imag), fixed(v.real), fixed(v.imag)] for z, v in map(_pair, g.harmonics)]
             shells = sorted({rng.randrange(2 * ONE) for _ in range(rng.choice((0, 0, 1, 3)))})
             families.append(
                 {"frequency": g.frequency, "dc": fixed(g.dc), "profile": profile, "shells": shells, "members": members}
             )
-    needed = {family["frequency"] for family in families}
+    needed: set[int] = {g.frequency for i, g in enumerate(profiles) if i in used}
     frequencies = sorted(needed | {j for j in range(1, half + 1) if rng.random() < 0.3})
     rng.shuffle(frequencies)
     return {
@@ -268,7 +275,9 @@ def _certificate(
         "amplitude_exponent": exponent + up,
         "families": families,
         **lists,
-        "boxes": [{"frequency": k, "whole": rng.randrange(PHASE), "half": rng.randrange(PHASE)} for k in sorted(needed)],
+        "boxes": [
+            {"frequency": k, "whole": rng.randrange(PHASE), "half": rng.randrange(PHASE)} for k in sorted(needed)
+        ],
     }
 
 
@@ -299,10 +308,12 @@ def mutated(case: Case, rng: random.Random) -> Case:
         else:
             certificate["critical_offsets"] = rng.choice((0, 1, 3))
         return case.with_certificate(certificate)
-    tables = {name: [row[:] for row in getattr(case, name)] for name in ("A", "B", "W")}
+    tables: dict[str, Any] = {name: [row[:] for row in getattr(case, name)] for name in ("A", "B", "W")}
     row = rng.choice(tables[rng.choice(("A", "B", "W"))])
     at = rng.randrange(len(row))
-    row[at] = rng.choice((0.0, -row[at], row[at] * (1 + rng.gauss(0, 0.1)), row[at] + max(map(abs, row)) * rng.gauss(0, 0.1)))
+    row[at] = rng.choice(
+        (0.0, -row[at], row[at] * (1 + rng.gauss(0, 0.1)), row[at] + max(map(abs, row)) * rng.gauss(0, 0.1))
+    )
     if case.single:
         row[at] = array("f", [row[at]])[0]
     return replace(case, **tables)

@@ -44,7 +44,24 @@ SLOW = 2.0  # seconds of processor time for one input of at most a few kilobytes
 MEMORY = 3 << 30
 TOKENS = [b'"', b"\\", b"[", b"]", b"{", b"}", b",", b":", b"0", b"-", b"1e9", b"null", b"true", b"\\ud800", b"NaN"]
 TOKENS += [b"\xff", b"\0", b'"\\"' * 50, b"[" * 40, b"9" * 25, b"9" * 40, b"\n", b"=", b"-----BEGIN PUBLIC KEY-----"]
-NUMBERS = [0, 1, -1, 2, 3, 255, 4096, 4097, 1 << 16, 1 << 24, (1 << 27) + 1, 1 << 31, 1 << 32, 1 << 53, 1 << 62, -(1 << 62)]
+NUMBERS = [
+    0,
+    1,
+    -1,
+    2,
+    3,
+    255,
+    4096,
+    4097,
+    1 << 16,
+    1 << 24,
+    (1 << 27) + 1,
+    1 << 31,
+    1 << 32,
+    1 << 53,
+    1 << 62,
+    -(1 << 62),
+]
 
 
 def _payload(data: bytes) -> None:
@@ -85,11 +102,13 @@ def seeds(target: str) -> list[bytes]:
         bundles = [path.read_bytes() for path in sorted(GOOD.glob("**/*.sigstore.json"))]
         if target != "statement":
             return kept + bundles
-        return kept + [decode_bundle((GOOD / "common" / "proof.sigstore.json").read_bytes()).payload]
+        return [*kept, decode_bundle((GOOD / "common" / "proof.sigstore.json").read_bytes()).payload]
     if target == "policy":
         return kept + [path.read_bytes() for path in sorted(GOOD.glob("**/policy.toml"))]
     keys = [path.read_bytes() for path in sorted(GOOD.glob("**/*.pub")) + sorted(GOOD.glob("**/*.pem"))]
-    return kept + (keys or [b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA" + b"A" * 43 + b"=\n-----END PUBLIC KEY-----\n"])
+    return kept + (
+        keys or [b"-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA" + b"A" * 43 + b"=\n-----END PUBLIC KEY-----\n"]
+    )
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:
@@ -174,7 +193,7 @@ def keep(target: str, data: bytes) -> Path:
 
 
 def run(targets: list[str], seconds: float, seed: int, most: int | None = None) -> Counter[str]:
-    """Fuzz the targets in turn, by blocks; counts by target and outcome. An input that breaks the rules ends the run."""
+    """Fuzz the targets in turn, by blocks; counts by target and outcome. What breaks the rules ends the run."""
     rng = random.Random(seed)
     pools = {target: seeds(target) for target in targets}
     counts: Counter[str] = Counter()
@@ -205,7 +224,7 @@ def main() -> None:
     targets = arguments.target or list(TARGETS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     if arguments.atheris:
-        import atheris  # noqa: PLC0415
+        import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         atheris.instrument_all()
         atheris.Setup([sys.argv[0], f"-max_total_time={int(arguments.seconds)}"], lambda d: attempt(targets[0], d))

@@ -41,7 +41,10 @@ TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "outputs": ((LEMMAS, "-k", "lemma_o or sums_enclose or on_and_off"), SAMPLE),
     "quadrature": ((LEMMAS, "-k", "theorem_q or closed_form"), SAMPLE),
     "floating_point": ((LEMMAS, "-k", "theorem_f"), SAMPLE),
-    "arcs": ((LEMMAS, "-k", "lemma_r or lemma_s or lemma_c or lemma_i or modulus or on_and_off or sums_enclose"), SAMPLE),
+    "arcs": (
+        (LEMMAS, "-k", "lemma_r or lemma_s or lemma_c or lemma_i or modulus or on_and_off or sums_enclose"),
+        SAMPLE,
+    ),
     "logits": ((LEMMAS, "-k", "closed_form or directions or turned"), SAMPLE),
     "exhaustive": (SAMPLE,),
     "check": (SAMPLE,),
@@ -118,7 +121,9 @@ class Mutator(ast.NodeTransformer):
         others: list[tuple[ast.AST, str]] = []
         if isinstance(node.op, (ast.Add, ast.Sub)):
             others = [(node.left, "term dropped")]
-            others.append((node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right), "term dropped"))
+            others.append(
+                (node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right), "term dropped")
+            )
             swap: ast.operator = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
             others.append((ast.BinOp(node.left, swap, node.right), "sign"))
         elif isinstance(node.op, (ast.LShift, ast.RShift)):
@@ -138,7 +143,11 @@ class Mutator(ast.NodeTransformer):
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         # -(-x // y) and -(-x >> y) are ceilings: make them floors.
         inner = node.operand
-        if isinstance(node.op, ast.USub) and isinstance(inner, ast.BinOp) and isinstance(inner.op, (ast.FloorDiv, ast.RShift)):
+        if (
+            isinstance(node.op, ast.USub)
+            and isinstance(inner, ast.BinOp)
+            and isinstance(inner.op, (ast.FloorDiv, ast.RShift))
+        ):
             floor: ast.expr = ast.UnaryOp(ast.USub(), inner.left)
             if isinstance(inner.left, ast.UnaryOp):
                 floor = inner.left.operand
@@ -207,7 +216,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_loader(name, self) if name == self.name else None
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(self.source, f"<mutant of {self.name}>", "exec"), module.__dict__)  # noqa: S102
+        exec(compile(self.source, f"<mutant of {self.name}>", "exec"), module.__dict__)
 
 
 def _fork(work: Any, timeout: float) -> int:
@@ -230,8 +239,8 @@ def _fork(work: Any, timeout: float) -> int:
 
 def _numbers() -> list[Any]:
     """Every bound of a fixed sample, oriented so that smaller is looser."""
-    from tests.strategies import random_case  # noqa: PLC0415
-    from verifier.kernel import Rejected, check  # noqa: PLC0415
+    from tests.strategies import random_case
+    from verifier.kernel import Rejected, check
 
     result: list[Any] = []
     for seed in range(7000, 7000 + CASES):
@@ -270,13 +279,17 @@ def _compare(baseline: list[Any]) -> int:
 
 
 def run(module: str, source: str, baseline: list[Any]) -> str:
-    import pytest  # noqa: PLC0415
+    import pytest
 
     finder = _Finder(f"verifier.kernel.{module}", source)
 
-    def test(arguments: tuple[str, ...]) -> int:
+    def test(arguments: tuple[str, ...]) -> int:  # without rewriting: hypothesis is already imported
         sys.meta_path.insert(0, finder)
-        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", *arguments]))
+        return int(
+            pytest.main(
+                ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--assert=plain", "--no-header", *arguments]
+            )
+        )
 
     def classify() -> int:
         sys.meta_path.insert(0, finder)
@@ -299,7 +312,7 @@ def _baseline() -> list[Any]:
 
         if _fork(work, 600) != 0:
             raise SystemExit("the sample does not run")
-        result: list[Any] = pickle.loads(Path(name).read_bytes())  # noqa: S301
+        result: list[Any] = pickle.loads(Path(name).read_bytes())
         return result
 
 
@@ -313,7 +326,7 @@ def main() -> None:
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     os.environ |= {"HYPOTHESIS_PROFILE": "mutation", "OMP_NUM_THREADS": "1"}
-    for name in ("numpy", "hypothesis", "mpmath", "flint", "pytest", "hypothesis.strategies"):
+    for name in ("numpy", "mpmath", "flint", "pytest", "hypothesis", "hypothesis.strategies"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     baseline = _baseline()

@@ -10,6 +10,7 @@ kernel's are rounded to about 18 bits: `_tolerance` bounds what that changes.
 from __future__ import annotations
 
 import cmath
+import itertools
 import json
 import math
 import random
@@ -58,7 +59,8 @@ class _Table:
 
     def floats(self) -> NDArray[np.float64]:
         unit = self.fractions()
-        return np.vectorize(lambda x: float(int(x) * unit), otypes=[np.float64])(self.values)
+        flat = [float(int(x) * unit) for x in self.values.ravel()]
+        return np.array(flat, dtype=np.float64).reshape(self.values.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +199,7 @@ def _fixed_point(c: Circuit) -> tuple[Fraction, Fraction]:
     both = 2 * one
     for i, slack in enumerate(c.pre_slack):
         high, low = int(c.W.values[i].max()) * c.W.fractions(), int(c.W.values[i].min()) * c.W.fractions()
-        h = max(
-            Fraction(0), int(c.A.values[i].max()) * c.A.fractions() + int(c.B.values[i].max()) * c.B.fractions()
-        )
+        h = max(Fraction(0), int(c.A.values[i].max()) * c.A.fractions() + int(c.B.values[i].max()) * c.B.fractions())
         one += (max(high, -low) + u_w) * (2 * u_a + slack) + u_w * h
         both += (high - low + 2 * u_w) * (2 * u_a + slack) + 2 * u_w * h
     return one, both
@@ -378,7 +378,7 @@ def _relu_integral(dc: float, harmonics: Sequence[complex]) -> complex:
         cuts += [cmath.phase(z) / math.tau % 1 for z in roots]
     cuts.sort()
     result = 0j
-    for low, high in zip(cuts, cuts[1:], strict=False):
+    for low, high in itertools.pairwise(cuts):
         middle = cmath.exp(1j * math.pi * (low + high))
         if sum((z * middle**h).real for h, z in modes.items()) > 0:
             for h, z in modes.items():
@@ -408,7 +408,7 @@ def closed_form(c: Circuit, certificate: dict[str, Any], rules: Sequence[_Rule])
 
 
 def _dyadic(value: dict[str, Any]) -> Fraction:
-    return int(value["mantissa"]) * Fraction(2) ** value["exponent"]
+    return int(value["mantissa"]) * Fraction(2) ** int(value["exponent"])
 
 
 def _text(x: Fraction | float) -> str:
@@ -457,7 +457,9 @@ def _audit_quadrature(
             )
         bound, least = float(_dyadic(entry["bound"])), min(found.rectangle[0], found.harmonic[0], found.arc_sum[0])
         agrees = abs(bound - least) <= found.tolerance + SLACK
-        checks.append(Check(f"Theorem Q, frequency {k}, bound", _text(bound), _text(least), agrees, "the least of them"))
+        checks.append(
+            Check(f"Theorem Q, frequency {k}, bound", _text(bound), _text(least), agrees, "the least of them")
+        )
     return checks
 
 
@@ -498,7 +500,9 @@ def _audit_inputs(
             false.append((a, b))
         gaps = []
         for t in range(p):
-            ideal = sum((row[(a - b) % p] * cmath.exp(2j * math.pi * (k * (t - a - b) % p) / p)).real for k, row in form.items())
+            ideal = sum(
+                (row[(a - b) % p] * cmath.exp(2j * math.pi * (k * (t - a - b) % p) / p)).real for k, row in form.items()
+            )
             gaps.append(float((values[t] - values[0]) * logits.unit) - ideal)
         deviation = max(deviation, (max(gaps) - min(gaps)) / 2)
     whole = len(inputs) == p * p
@@ -528,9 +532,9 @@ def _audit_inputs(
             Check("exhaustive, least margin", f"[{_text(low)}, {_text(high)}]", _text(min(margins)), agrees, "enclosed")
         )
     if whole and "max_deviation" in accuracy:
-        low, high = map(float, map(_dyadic, accuracy["max_deviation"]))
-        agrees = low - tolerance <= deviation <= high + tolerance
+        below, above = map(float, map(_dyadic, accuracy["max_deviation"]))
+        agrees = below - tolerance <= deviation <= above + tolerance
         checks.append(
-            Check("exhaustive, distance", f"[{_text(low)}, {_text(high)}]", _text(deviation), agrees, "enclosed")
+            Check("exhaustive, distance", f"[{_text(below)}, {_text(above)}]", _text(deviation), agrees, "enclosed")
         )
     return checks

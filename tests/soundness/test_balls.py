@@ -8,6 +8,7 @@ import operator
 from collections.abc import Callable
 from fractions import Fraction
 from math import isqrt
+from typing import Any
 
 import flint
 import mpmath
@@ -47,7 +48,7 @@ def contains(x: Ball, value: Fraction) -> bool:
 @given(insides(), insides())
 def test_arithmetic_contains(x: Inside, y: Inside) -> None:
     """+, −, ·, / of balls contain the exact result for any members, at the kernel's precision and at a lower one."""
-    operations: list[Callable[..., object]] = [operator.add, operator.sub, operator.mul]
+    operations: list[Callable[..., Any]] = [operator.add, operator.sub, operator.mul]
     if not y.low <= 0 <= y.high:
         operations.append(operator.truediv)
     for operation in operations:
@@ -216,7 +217,9 @@ def test_packing_is_a_linear_map_and_unpacking_its_inverse(values: list[int]) ->
 
 
 @given(
-    st.lists(st.tuples(st.integers(-(1 << 29), 1 << 29), st.lists(st.integers(-(1 << 30), 1 << 30), min_size=3, max_size=3)))
+    st.lists(
+        st.tuples(st.integers(-(1 << 29), 1 << 29), st.lists(st.integers(-(1 << 30), 1 << 30), min_size=3, max_size=3))
+    )
 )
 def test_packed_sums_are_exact(terms: list[tuple[int, list[int]]]) -> None:
     exact = [sum(factor * vector[lane] for factor, vector in terms) for lane in range(3)]
@@ -266,9 +269,7 @@ def test_exact_matrices(x: list[int], e: int, y: list[int], f: int, factor: int)
     assert _fractions(a.transposed()) == [u[0], u[3], u[1], u[4], u[2], u[5]]
     assert _fractions(a.row(1)) == u[3:]
     assert _fractions(a.row(1).repeated(2)) == u[3:] * 2
-    product = [
-        sum(u[3 * i + k] * v[3 * j + k] for k in range(3)) for i in range(2) for j in range(2)
-    ]
+    product = [sum(u[3 * i + k] * v[3 * j + k] for k in range(3)) for i in range(2) for j in range(2)]
     assert _fractions(a @ b.transposed()) == product
     assert balls.integer_product(x, y, 2, 3, 2) == [
         sum(x[3 * i + k] * y[2 * k + j] for k in range(3)) for i in range(2) for j in range(2)

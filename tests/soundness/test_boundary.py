@@ -124,7 +124,8 @@ def _integers(node: ast.expr) -> bool:
 
 
 INTEGERS = {
-    "node", "mode", "last", "first", "high", "low", "count", "self", "other", "number", "value", "isinstance", "Fraction",
+    "node", "mode", "last", "first", "high", "low", "count", "self", "other", "number", "value", "isinstance",
+    "Fraction",
 }  # fmt: skip
 
 

@@ -118,7 +118,16 @@ def _judge(certificate: dict[str, Any]) -> bool:
 
 def _fields() -> list[str]:
     """The names of the parts of a certificate, so that each has a test of its own."""
-    return ["p", "neurons", "cells", "output_frequencies", "critical_offsets", "amplitude_exponent", "families", "boxes"]
+    return [
+        "p",
+        "neurons",
+        "cells",
+        "output_frequencies",
+        "critical_offsets",
+        "amplitude_exponent",
+        "families",
+        "boxes",
+    ]
 
 
 @pytest.mark.parametrize("field", _fields())
@@ -191,9 +200,7 @@ def test_structure_changed() -> None:
         c["families"][0]["profile"] = []
 
     def another_frequency(c: dict[str, Any]) -> None:
-        c["families"][0]["frequency"] = next(
-            j for j in c["output_frequencies"] if j != c["families"][0]["frequency"]
-        )
+        c["families"][0]["frequency"] = next(j for j in c["output_frequencies"] if j != c["families"][0]["frequency"])
 
     def without_its_frequency(c: dict[str, Any]) -> None:
         c["output_frequencies"].remove(first["frequency"])

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import random
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from math import lcm
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -38,7 +39,7 @@ def _exact(value: Fraction) -> mpmath.mpf:
 # Lemma K
 
 
-def _random_transformer(rng: random.Random, *, intervals: bool) -> dict[str, object]:
+def _random_transformer(rng: random.Random, *, intervals: bool) -> dict[str, Any]:
     """A tiny transformer with binary32 weights, as plain arrays, and its layout."""
     p, d, heads, width, n = rng.choice((3, 4, 5)), rng.choice((1, 2, 3)), rng.choice((1, 2)), rng.choice((1, 2)), 3
     layout = rng.choice(("a b", "b a", "a b =7", "=0 a b+8", "a a b"))
@@ -82,7 +83,8 @@ def _random_transformer(rng: random.Random, *, intervals: bool) -> dict[str, obj
 
 
 def _fraction_array(x: np.ndarray) -> np.ndarray:
-    return np.vectorize(Fraction, otypes=[object])(x.astype(np.float64))
+    result: np.ndarray = np.vectorize(Fraction, otypes=[object])(x.astype(np.float64))
+    return result
 
 
 def _token(item: str, a: int, b: int) -> int:
@@ -160,7 +162,9 @@ def test_lemma_k_units_and_ranges(seed: int) -> None:
                 assert 0 <= Fraction(y) - x * pre * out < pre * out
     exact = truth(case)
     for a, b in product(range(case.p), repeat=2):
-        gaps = [Fraction(x, 1 << exact.bits) - y for x, y in zip(exact.logits[a][b], _fixed_logits(c, a, b), strict=True)]
+        gaps = [
+            Fraction(x, 1 << exact.bits) - y for x, y in zip(exact.logits[a][b], _fixed_logits(c, a, b), strict=True)
+        ]
         assert max(map(abs, gaps)) <= c.logit_error * pre * out
         assert max(gaps) - min(gaps) <= c.difference_error * pre * out
     assert c.parameters == c.neurons * (2 * c.p + c.outputs) + 2 * c.p * c.outputs
@@ -341,7 +345,7 @@ def test_lemma_s(seed: int) -> None:
     rng = random.Random(seed)
     top = rng.choice((3, 1000, 1 << 26))
     a, b = ([rng.randint(-top, top) for _ in range(3)] for _ in range(2))
-    shift = rng.choice((-30, -8, 0))
+    shift = rng.choice((-30, -8, 0, 26))
     r = arcs.Residual(a, b, rng.choice((2, 3, 40)), rng.randint(1, 1 << 32 if shift < -8 else 50), shift)
     alpha = Fraction(r.amplitude) * Fraction(2) ** shift
     for t in (0, rng.randrange(1 << 26), -rng.randrange(1 << 26), r.reach()):
@@ -396,7 +400,7 @@ def test_lemma_c_and_i(seed: int) -> None:
                 bound, positive = conditions[sum(cell in above for above in levels)]
                 for x in (0, Fraction(1, 2), 1, Fraction(rng.randrange(100), 100)):
                     T = _profile(family, p, delta, _exact(Fraction(cell + x) / size)) * ONE
-                    assert T >= bound if positive else T <= bound
+                    assert bound <= T if positive else bound >= T
             integral = found.integrals[delta]
             exact = _relu_integral(family, p, delta)
             near = mpmath.mpc(integral.re, integral.im) / 2**54
@@ -417,7 +421,7 @@ def _relu_integral(family: Family, p: int, delta: int) -> mpmath.mpc:
         places += [mpmath.mpf(float(np.angle(z)) / (2 * math.pi) % 1) for z in roots if z != 0]
     places.sort()
     result = mpmath.mpc(0)
-    for low, high in zip(places, places[1:], strict=False):
+    for low, high in pairwise(places):
         if _profile(family, p, delta, (low + high) / 2) <= 0:
             continue
         for m, c in modes.items():
@@ -540,18 +544,16 @@ def test_theorem_q(seed: int) -> None:
         if abs(moment) < 2:
             return
 
-        def error(v: mpmath.mpf) -> mpmath.mpf:
-            rule = sum(
-                a * w * max(mpmath.cos(TURN * (v + f)), 0) for a, w, f in zip(alpha, omega, turns, strict=True)
-            )
+        def gap(v: mpmath.mpf) -> mpmath.mpf:
+            rule = sum(a * w * max(mpmath.cos(TURN * (v + f)), 0) for a, w, f in zip(alpha, omega, turns, strict=True))
             return abs(rule - weight / (3 * mpmath.pi) * moment / abs(moment) * mpmath.expjpi(-4 * v)) * TURN / weight
 
         unit = mpmath.mpf(2) ** -40
-        inputs = max(error(mpmath.mpf(m) / (2 * p)) for m in range(2 * p))
+        inputs = max(gap(mpmath.mpf(m) / (2 * p)) for m in range(2 * p))
         assert found.arc_sum * unit >= inputs
         assert found.arc_sum * unit - inputs <= 2 * unit
         for v in [*(mpmath.mpf(rng.random()) for _ in range(6)), *(mpmath.mpf(1) / 4 - f for f in turns[:6])]:
-            assert min(found.rectangle, found.harmonic) * unit >= error(v)
+            assert min(found.rectangle, found.harmonic) * unit >= gap(v)
         assert found.bound == min(found.rectangle, found.harmonic, found.arc_sum)
         assert found.relative_bound * unit >= found.bound * unit * 3 * mpmath.pi / 4 - 3 * unit
         assert found.weight >= weight > found.weight - 2
@@ -568,7 +570,9 @@ def test_theorem_q(seed: int) -> None:
         _require_methods(found, rules, boxes, alpha, omega, turns, weight, moment / abs(moment), unit)
 
 
-def _require_methods(found, rules, boxes, alpha, omega, turns, weight, c, unit) -> None:
+def _require_methods(
+    found: Any, rules: Any, boxes: Any, alpha: Any, omega: Any, turns: Any, weight: Any, c: Any, unit: Any
+) -> None:
     """The harmonic and rectangle bounds are the expressions of docs/theory.md §3, to ten units: none is stronger."""
     Q = lambda m: sum(  # noqa: E731
         a * w * mpmath.expjpi(2 * m * f) for a, w, f in zip(alpha, omega, turns, strict=True)
@@ -579,9 +583,7 @@ def _require_methods(found, rules, boxes, alpha, omega, turns, weight, c, unit) 
         total += (abs(Q(m)) + abs(minus)) / (mpmath.pi * (m * m - 1))
     total += weight / (mpmath.pi * (limits.MOMENTS + 1))
     assert abs(found.harmonic * unit - total * TURN / weight) <= 10 * unit
-    angle = sum(
-        abs(a * w - a * abs(w) * mpmath.expjpi(4 * f) * c) for a, w, f in zip(alpha, omega, turns, strict=True)
-    )
+    angle = sum(abs(a * w - a * abs(w) * mpmath.expjpi(4 * f) * c) for a, w, f in zip(alpha, omega, turns, strict=True))
     angle *= TURN / weight
 
     def boxes_integral(period: Fraction, start: int) -> mpmath.mpf:
@@ -640,9 +642,9 @@ FORMATS = {"binary32": 24, "tf32": 11, "bfloat16": 8}
 def _rounded(x: np.ndarray, bits: int) -> np.ndarray:
     """Round to so many significant bits (binary32 for 24), to nearest; ties do not matter here."""
     if bits == 24:
-        return x.astype(np.float32)
+        return np.asarray(x, dtype=np.float32)
     mantissa, exponent = np.frexp(x.astype(np.float64))
-    return np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits).astype(np.float32)
+    return np.asarray(np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits), dtype=np.float32)
 
 
 def _dot(x: np.ndarray, W: np.ndarray, b: np.ndarray, semantics: str, rng: random.Random) -> np.ndarray:
@@ -666,7 +668,8 @@ def _execute(network: dict, a: int, b: int, semantics: str, rng: random.Random) 
     store = (lambda x: _rounded(x, 8)) if semantics == "bfloat16" else (lambda x: x.astype(np.float32))
     items = network["layout"].split(" ")
     rows = [
-        store(store(t["embed.W_E"][_token(item, a, b)]) + store(t["pos_embed.W_pos"][i])) for i, item in enumerate(items)
+        store(store(t["embed.W_E"][_token(item, a, b)]) + store(t["pos_embed.W_pos"][i]))
+        for i, item in enumerate(items)
     ]
     heads, _, width = t["blocks.0.attn.W_V"].shape
     mixed = []

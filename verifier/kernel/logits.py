@@ -25,6 +25,7 @@ from verifier.kernel.quadrature import BOUND_BITS, Quadrature
 from verifier.kernel.tables import circle
 
 ONE = 1 << TABLE_BITS
+UNBOUNDED = 1 << 128  # above every margin: wide lanes hold less than 2^126
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +255,8 @@ def _margins(inputs: Inputs, toward: Directions, critical: int, beyond: bool, ne
     tail = (max(inputs.rest) << TABLE_BITS) + sum(map(abs, centre))
     # Lanes: at most 3·64 products of less than 2^63 and 2^32.
     values = unpack_wide(sum(map(mul, [*centre, *discs], toward.packed)), len(toward.rows))
-    # Without outputs beyond p nothing bounds a margin from above yet: start above every bound there is.
-    top = max(max(values) - tail, needed) + 1
     bounds = nsmallest(critical + 1, zip(values, range(len(values)), strict=True))
-    found = _beyond_margins(inputs) if beyond else [top] * count
+    found = _beyond_margins(inputs) if beyond else [UNBOUNDED] * count
     vectors: list[int] = []
     tails: list[int] = []
     for evaluated, (value, d) in enumerate(bounds):
