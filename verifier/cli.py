@@ -146,9 +146,7 @@ def _load(name: str) -> Command:
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise InputError(
-            "command line", "", f"the command {name!r} is missing from this installation"
-        ) from None
+        raise InputError("command line", "", f"the command {name!r} is missing from this installation") from None
 
 
 def _expected(error: Exception) -> tuple[int, str] | None:

@@ -74,18 +74,14 @@ def print_table(
         print(table_text(header, rows, title=title, align=align))
 
 
-def table_text(
-    header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", align: str = ""
-) -> str:
+def table_text(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", align: str = "") -> str:
     """The table as plain text, without trailing blanks; arguments and errors as for `print_table`."""
     names, cells, align = _cells(header, rows, align)
     lines = [names, *cells] if any(names) else cells
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(len(names))]
     place = {"l": str.ljust, "r": str.rjust, "c": str.center}
     text = [
-        GAP.join(
-            place[side](cell, width) for side, cell, width in zip(align, line, widths, strict=True)
-        ).rstrip()
+        GAP.join(place[side](cell, width) for side, cell, width in zip(align, line, widths, strict=True)).rstrip()
         for line in lines
     ]
     return "\n".join([one_line(title), *text] if title else text)
@@ -103,9 +99,7 @@ def _cells(
     return [one_line(name) for name in header], [[one_line(str(cell)) for cell in row] for row in rows], align
 
 
-def _print_rich_table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], title: str, align: str
-) -> None:
+def _print_rich_table(header: Sequence[str], rows: Sequence[Sequence[object]], title: str, align: str) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

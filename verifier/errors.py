@@ -20,17 +20,13 @@ class InputError(Exception):
     """
 
     def __init__(self, source: str | os.PathLike[str], field: str, rule: str) -> None:
-        super().__init__(
-            source, field, rule
-        )  # all three, so that the error survives pickling between processes
+        super().__init__(source, field, rule)  # all three, so that the error survives pickling between processes
         self.source = os.fspath(source)
         self.field = field
         self.rule = rule
 
     def __str__(self) -> str:
-        return one_line(
-            f"{self.source}: {self.field} {self.rule}" if self.field else f"{self.source}: {self.rule}"
-        )
+        return one_line(f"{self.source}: {self.field} {self.rule}" if self.field else f"{self.source}: {self.rule}")
 
 
 def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:

@@ -26,9 +26,7 @@ class Exact:
 
     def __add__(self, other: Exact) -> Exact:
         low = min(self.exponent, other.exponent)
-        return Exact(
-            self.integers * (1 << self.exponent - low) + other.integers * (1 << other.exponent - low), low
-        )
+        return Exact(self.integers * (1 << self.exponent - low) + other.integers * (1 << other.exponent - low), low)
 
     def times(self, factor: int) -> Exact:
         return Exact(self.integers * factor, self.exponent)

@@ -438,6 +438,17 @@ def test_lemma_i_with_many_cells_is_sharp() -> None:
     assert found.integrals[0].error / 2**54 < 1e-4
 
 
+def test_lemma_i_needs_its_curvature_term() -> None:
+    """A profile without roots on three cells: the midpoint rule sees mode 3 of T·e(2x) as a constant."""
+    family = Family(1, 2 * ONE, (Harmonic(ONE, 0, 0, 0),), (), (Member(0, 1, 0),))
+    found = arcs.profile_arcs(family, 3, 1, 16 * ONE)
+    with mpmath.workdps(40):
+        for delta in range(3):
+            near = mpmath.mpc(found.integrals[delta].re, found.integrals[delta].im) / 2**54
+            gap = abs(near - _relu_integral(family, 3, delta))
+            assert 0.4 < gap <= mpmath.mpf(found.integrals[delta].error) / 2**54
+
+
 @given(st.integers(-(1 << 60), 1 << 60), st.integers(-(1 << 60), 1 << 60))
 def test_modulus_bound(re: int, im: int) -> None:
     bound = arcs.abs_bound(re, im)

@@ -25,9 +25,7 @@ FORMATS = ("native", "transformerlens", "zhong", "folded")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the checkpoint")
-    parser.add_argument(
-        "-o", "--out", type=Path, required=True, help="the model file to write (.safetensors)"
-    )
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the model file to write (.safetensors)")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     add_source_arguments(parser)
     add_output_arguments(parser)
@@ -40,9 +38,7 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, help="the run's JSON configuration; for model_X.pt, config_X.json is found"
     )
     group.add_argument("--attention", help="constant weights: '1/2', or one per position: '1/3 1/3 1/3'")
-    group.add_argument(
-        "--layout", help="what positions hold: 'a b', 'a b =59' (token 59), 'a b+59' (offset 59)"
-    )
+    group.add_argument("--layout", help="what positions hold: 'a b', 'a b =59' (token 59), 'a b+59' (offset 59)")
     group.add_argument("--p", type=int, help="the modulus, where the sizes do not settle it")
     group.add_argument("--format", choices=FORMATS, help="by default found out from the content")
     group.add_argument("--round", action="store_true", help="round float64 weights, and prove about those")

@@ -84,7 +84,9 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         neurons=circuit.neurons,
         parameters=circuit.parameters,
         explanation=_counts(explanation),
-        quadrature=tuple(_quadrature_bound(rule, result, form, units) for rule in rules),
+        quadrature=tuple(
+            _quadrature_bound(rule, result, form, units, units.doubled(circuit.logit_error)) for rule in rules
+        ),
         logits=_logit_bound(result, circuit, units),
         accuracy=_accuracy(margins, linear, refined, exact, rounding, circuit, claimed, units),
         operations=dict(cost.operations),
@@ -135,6 +137,10 @@ class _Units:
     def margin(self, circuit_units: int) -> int:
         """Circuit units in margin units (exact: the latter are finer)."""
         return circuit_units << (TABLE_BITS + 1 - self.drop)
+
+    def doubled(self, circuit_units: int) -> int:
+        """Twice circuit units in lane units, rounded up."""
+        return -(-2 * circuit_units >> self.drop)
 
     def margin_of(self, value: int, bits: int, factor: int) -> int:
         """`factor`·value·2^-bits in margin units, rounded up."""
@@ -223,21 +229,23 @@ def _counts(certificate: Certificate) -> dict[str, int]:
     }
 
 
-def _quadrature_bound(rule: Quadrature, result: Logits, form: ClosedForm, units: _Units) -> QuadratureBound:
+def _quadrature_bound(
+    rule: Quadrature, result: Logits, form: ClosedForm, units: _Units, fixed_point: int
+) -> QuadratureBound:
     names = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
     bounds = {name: Dyadic(getattr(rule, name), -BOUND_BITS) for name in names}
     return QuadratureBound(
         rule.frequency,
         rule.neurons,
         **bounds,
-        network_error=Dyadic(result.network[rule.frequency], units.lane_exponent),
+        network_error=Dyadic(result.network[rule.frequency] + fixed_point, units.lane_exponent),
         amplitude=Dyadic(form.amplitude(rule.frequency), units.lane_exponent),
     )
 
 
 def _logit_bound(result: Logits, circuit: Circuit, units: _Units) -> LogitBound:
     exponent, budget = units.lane_exponent, result.budget
-    fixed_point = -(-(2 * circuit.logit_error) >> units.drop)
+    fixed_point = units.doubled(circuit.logit_error)
 
     def by_frequency(terms: dict[int, int]) -> dict[int, Dyadic]:
         return {k: Dyadic(bound, exponent) for k, bound in sorted(terms.items())}

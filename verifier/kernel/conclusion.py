@@ -45,8 +45,8 @@ class QuadratureBound:
     - `rectangle`, …, `relative_bound`: upper bounds for the rule made of the certificate's phases and amplitudes,
       normalised to weights that sum to 2π.
     - `network_error`: upper bound, in the units of a logit, of the distance at this frequency between the network and
-      the closed form, over all inputs. `amplitude`: lower bound of the closed form's largest coefficient there. Their ratio
-      ties the explanation to the network: invented phases make it large.
+      the closed form, over all inputs. `amplitude`: lower bound of the closed form's largest coefficient there. Their
+      ratio ties the explanation to the network: invented phases make it large.
     """
 
     frequency: int
@@ -183,8 +183,8 @@ class Conclusion:
             f"For at least {accuracy.certified_inputs} of the {accuracy.total_inputs} inputs (a, b) with "
             f"0 <= a, b < {self.p}, the largest of the {self.outputs} logits of the network in the model file with "
             f"SHA-256 {self.model_sha256}, {arithmetic}, is that of (a + b) mod {self.p}. In exact arithmetic, for "
-            f"every input, every logit c < {self.p} is within logits.max_error of the closed form of Theorem L; and the "
-            "quadrature rule that the certificate's phases and amplitudes make of the neurons of each frequency "
+            f"every input, every logit c < {self.p} is within logits.max_error of the closed form of Theorem L; and "
+            "the quadrature rule that the certificate's phases and amplitudes make of the neurons of each frequency "
             "satisfies Theorem Q, the network itself being within network_error of the closed form at that frequency."
         )
 

@@ -20,6 +20,3 @@ class Cost:
 
     def add(self, step: str, count: int) -> None:
         self.operations[step] = self.operations.get(step, 0) + count
-
-    def total(self) -> int:
-        return sum(self.operations.values())

@@ -144,8 +144,8 @@ class Facts:
 def relative_network_error(error: Fraction, amplitude: Fraction) -> Fraction | None:
     """The network's distance from the closed form at one frequency over the naive bound, rounded up.
 
-    The naive bound 4/(3π) is 2/π of the integral 2/3, so it is 2/π of the closed form's largest coefficient; 355/113 > π.
-    None when the amplitude is not known to be positive.
+    The naive bound 4/(3π) is 2/π of the integral 2/3, so it is 2/π of the closed form's largest coefficient; 355/113
+    > π. None when the amplitude is not known to be positive.
     """
     return Fraction(355, 226) * error / amplitude if amplitude > 0 else None
 
