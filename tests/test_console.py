@@ -129,9 +129,7 @@ def test_a_senseless_direction_is_refused() -> None:
 
 
 def test_a_table_is_aligned_plain_text() -> None:
-    text = console.table_text(
-        ["model", "p", "bound"], [["a", 59, "0.5"], ["longer", 113, "12.25"]], title="Bounds"
-    )
+    text = console.table_text(["model", "p", "bound"], [["a", 59, "0.5"], ["longer", 113, "12.25"]], title="Bounds")
     assert text.splitlines() == [
         "Bounds",
         "model     p  bound",

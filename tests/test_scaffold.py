@@ -45,9 +45,7 @@ def modules_after(words: list[str]) -> set[str]:
         f"code = main({words!r})\n"
         "print(code, *sys.modules, sep='\\n', file=sys.stderr)"
     )
-    process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     code, *modules = process.stderr.splitlines()
     assert code == "0", process.stdout
     return set(modules)
@@ -75,9 +73,7 @@ def test_the_top_level_help_imports_no_command() -> None:
 def test_start_up_is_quick(words: list[str]) -> None:
     def seconds() -> float:
         started = time.perf_counter()
-        subprocess.run(
-            [sys.executable, "-m", "verifier", *words], stdout=subprocess.DEVNULL, check=True, cwd=ROOT
-        )
+        subprocess.run([sys.executable, "-m", "verifier", *words], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
         return time.perf_counter() - started
 
     assert min(seconds() for _ in range(5)) < START_UP_SECONDS

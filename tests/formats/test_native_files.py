@@ -82,7 +82,7 @@ def test_folding_agrees_exactly_with_the_kernel(model: Model) -> None:
 
     def rational(matrix: Any, rows: int, denominator: int) -> list[list[Fraction]]:
         unit = Fraction(2) ** matrix.exponent / denominator
-        values = [x * unit for x in matrix.integers()]
+        values = [x * unit for x in matrix.entries]
         width = len(values) // rows
         return [values[row * width : (row + 1) * width] for row in range(rows)]
 
