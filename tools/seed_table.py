@@ -7,16 +7,13 @@ Train the models first, for example `python -m verifier train --p 59 --seed 9 --
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 import time
 from pathlib import Path
 
+from verifier import pipeline
 from verifier.console import decimal_bound
-from verifier.explain.search import choose, read
 from verifier.kernel import Conclusion, Dyadic, check
-from verifier.model import fold, read_native
 
 HEADER = (
     "model",
@@ -32,20 +29,6 @@ HEADER = (
 )
 
 
-def claim(p: int, digest: str, strategy: str, semantics: str) -> bytes:
-    document = {
-        "format": "verifier-claim/1",
-        "task": "(a + b) mod p",
-        "p": p,
-        "model_sha256": digest,
-        "strategy": strategy,
-        "semantics": semantics,
-        "certified_inputs": 0,
-        "refinement_budget": 256,
-    }
-    return json.dumps(document).encode("ascii")
-
-
 def lower(value: Dyadic) -> str:
     return decimal_bound(value.mantissa, value.exponent, 4, "lower")
 
@@ -56,20 +39,22 @@ def share(conclusion: Conclusion) -> str:
 
 
 def row(path: Path) -> list[str]:
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    circuit = fold(read_native(path))
-    choice = choose(read(circuit), data, digest, "binary32", lambda step, done, total: None)
+    source = pipeline.read_native(path)
+    attempt = pipeline.prove(source, pipeline.Request(at_least=source.p**2, strategy="linear").claims(source))
+
+    def concluded(strategy: str, semantics: str) -> Conclusion:
+        request = pipeline.Request(at_least=0, strategy=strategy, semantics=semantics, refinement_budget=256)
+        return check(source.data, request.claims(source)[0], attempt.certificate)
+
     start = time.process_time()
-    linear = check(data, claim(circuit.p, digest, "linear", "binary32"), choice.certificate)
+    linear = concluded("linear", "binary32")
     seconds = time.process_time() - start
-    refined = check(data, claim(circuit.p, digest, "refined", "binary32"), choice.certificate)
-    exact = check(data, claim(circuit.p, digest, "exhaustive", "real"), choice.certificate)
-    truth = exact.accuracy.true_min_margin
+    refined = concluded("refined", "binary32")
+    truth = concluded("exhaustive", "real").accuracy.true_min_margin
     return [
         path.stem,
         " ".join(f"{bound.frequency}:{bound.neurons}" for bound in linear.quadrature),
-        str(choice.effort),
+        str(attempt.explained.effort),
         f"{sum(linear.operations.values()) / linear.parameters:.0f}",
         f"{seconds:.1f}",
         share(linear),

@@ -17,9 +17,8 @@ from securesystemslib.signer._key import SSlibKey
 
 from tests.proof.proof_support import RELEASE, policy_text, sign
 from tests.proof.test_proof_verify import leaves, mutants
-from verifier.explain.search import choose, read
+from verifier import pipeline
 from verifier.kernel import Rejected, check, conclusion
-from verifier.model import fold, read_native
 from verifier.proof import canonical
 from verifier.proof.canonical import Json
 from verifier.proof.documents import CERTIFICATE, CONCLUSION
@@ -81,23 +80,23 @@ class Real:
 def real() -> Real:
     """The smallest shipped model, explained, checked and signed."""
     model = SMALL.read_bytes()
-    native = read_native(SMALL)
-    chosen = choose(read(fold(native)), model, sha256(model), "binary32", lambda step, done, total: None)
+    source = pipeline.read_native(SMALL)
+    _, certificate = next(pipeline.explain(source, (0,)))
     claim = canonical.encode(
         {
             "format": "verifier-claim/1",
             "task": "(a + b) mod p",
-            "p": native.p,
+            "p": source.p,
             "model_sha256": sha256(model),
             "strategy": "refined",
             "semantics": "binary32",
-            "certified_inputs": native.p**2,
+            "certified_inputs": source.p**2,
             "refinement_budget": 16,
         }
     )
-    concluded = check(model, claim, chosen.certificate)
-    proof = make_proof(SMALL.name, model, claim, chosen.certificate, concluded.document(), RELEASE)
-    return Real(SMALL.name, model, claim, chosen.certificate, proof)
+    concluded = check(model, claim, certificate)
+    proof = make_proof(SMALL.name, model, claim, certificate, concluded.document(), RELEASE)
+    return Real(SMALL.name, model, claim, certificate, proof)
 
 
 def test_a_real_proof(real: Real) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +21,6 @@ from verifier.explain.families import (
     spectrum,
     turns,
 )
-from verifier.kernel import check
 from verifier.model import FoldedCircuit
 
 SAMPLED_OFFSETS = 12
@@ -256,81 +251,3 @@ def certificate_bytes(reading: Reading, explanation: Explanation, model_sha256: 
     s, n = reading.spectrum, reading.neurons
     weight = n.amplitude * np.abs(s.w[np.arange(len(n.frequency)), n.frequency])
     return encode_certificate(explanation, n, weight, reading.p, reading.exponent, model_sha256)
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """What one effort bought (certified inputs and least margin, as the kernel proved them) and what it cost to
-    check.
-    """
-
-    effort: int
-    certified_inputs: int
-    total_inputs: int
-    min_margin: Fraction
-    operations_per_parameter: float
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The explanation that was chosen, its certificate, and every effort that was tried on the way."""
-
-    effort: int
-    explanation: Explanation
-    certificate: bytes
-    trials: tuple[Trial, ...]
-
-
-def choose(
-    reading: Reading,
-    model: bytes,
-    model_sha256: str,
-    semantics: str,
-    observe: Callable[[str, int, int], None],
-    efforts: Sequence[int] = tuple(range(len(EFFORTS))),
-) -> Choice:
-    """Try efforts in order of cost until the linear pass certifies every input; else take the one that certified most.
-
-    The kernel itself is the judge: each trial is a check of the claim "at least 0 inputs", and what it proves is
-    compared.
-
-    **Raises** `NothingToExplain`; `Rejected` when the kernel refuses an explanation for another reason than too few
-    inputs.
-    """
-    best: tuple[tuple[int, Fraction], Choice] | None = None
-    trials: list[Trial] = []
-    for effort in efforts:
-        explanation = explain(reading, EFFORTS[effort])
-        certificate = certificate_bytes(reading, explanation, model_sha256)
-        start = time.perf_counter()
-        conclusion = check(model, _open_claim(reading.p, model_sha256, semantics), certificate, observe)
-        seconds = time.perf_counter() - start
-        accuracy = conclusion.accuracy
-        margin = accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent
-        cost = sum(conclusion.operations.values()) / conclusion.parameters
-        trials.append(Trial(effort, accuracy.certified_inputs, accuracy.total_inputs, margin, cost, seconds))
-        rank = (accuracy.certified_inputs, margin)
-        if best is None or rank > best[0]:
-            best = (rank, Choice(effort, explanation, certificate, ()))
-        if accuracy.certified_inputs == accuracy.total_inputs:
-            break
-    if best is None:
-        raise ValueError("no effort to try")
-    chosen = best[1]
-    return Choice(chosen.effort, chosen.explanation, chosen.certificate, tuple(trials))
-
-
-def _open_claim(p: int, model_sha256: str, semantics: str) -> bytes:
-    """The claim that asks for nothing, so that a check tells what can be proved."""
-    claim = {
-        "format": "verifier-claim/1",
-        "task": "(a + b) mod p",
-        "p": p,
-        "model_sha256": model_sha256,
-        "strategy": "linear",
-        "semantics": semantics,
-        "certified_inputs": 0,
-        "refinement_budget": 0,
-    }
-    return json.dumps(claim).encode("ascii")
