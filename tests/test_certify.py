@@ -16,6 +16,7 @@ import pytest
 
 from tests.shipped import POISONED, SMALL
 from verifier import cli, pipeline
+from verifier.model import FoldedCircuit, write_model
 from verifier.proof.keys import generate, read_public_key, write_signing_key
 
 INPUTS = 23**2
@@ -673,3 +674,21 @@ class TestImportOnTheWay:
         assert run.code == 2
         assert "is the source itself" in run.err
         assert source.read_bytes() == before
+
+
+def test_a_model_without_an_explanation_is_told_what_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    p, n = 11, 16
+    tables = [rng.normal(size=shape).astype(np.float32) for shape in ((n, p), (n, p), (p, n))]
+    path = tmp_path / "noise.safetensors"
+    write_model(FoldedCircuit(p, *tables, None, None, {}), path)
+    assert cli.main(["certify", str(path), "--out", str(tmp_path / "out")]) == 1
+    text = " ".join(capsys.readouterr().out.split())
+    assert "the largest part of the bound is" in text
+    assert "of 16 neurons have a second one" in text
+    assert (
+        cli.main(["certify", str(path), "--out", str(tmp_path / "out"), "--strategy", "exhaustive", "--at-least", "1"])
+        == 0
+    )

@@ -326,6 +326,17 @@ def explain(source: Source, efforts: Iterable[int] | None, observe: Observer = i
         yield effort, search.certificate_bytes(reading, explanation, source.sha256)
 
 
+def describe(source: Source) -> str:
+    """How far frequencies explain the model's neurons: one sentence of estimates, for a model that was not
+    certified.
+    """
+    from verifier.explain import families, search
+    from verifier.model import decode, fold
+
+    reading = search.read(fold(decode(source.data, str(source.path))))
+    return families.describe(reading.spectrum, reading.neurons)
+
+
 def prove(
     source: Source,
     claims: Sequence[bytes],

@@ -346,6 +346,13 @@ def _network(bound: QuadratureBound, digits: int) -> str | None:
     return decimal_bound(-(-relative.numerator * 2**64 // relative.denominator), -64, digits, "upper")
 
 
+def largest_term(c: Conclusion) -> str:
+    """The largest term of the error budget, in words and with its bound."""
+    whole = {name: term if isinstance(term, Dyadic) else total(term.values()) for name, term in c.logits.budget.items()}
+    name = max(whole, key=lambda name: value(whole[name]))
+    return f"{BUDGET_NAMES.get(name, name)}, {upper(whole[name], TEXT_DIGITS)}"
+
+
 def _budget_table(c: Conclusion) -> Table:
     rows = []
     for name, term in c.logits.budget.items():

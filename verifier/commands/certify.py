@@ -262,15 +262,22 @@ def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) 
 
 
 def _advice(prepared: Prepared) -> tuple[str, ...]:
-    """What could be claimed instead."""
+    """What was found, which part of the bound is largest, and what could be claimed instead."""
+    from verifier.pipeline import describe
+    from verifier.results import largest_term
+
     conclusion = prepared.outcome.conclusion
-    certified = 0 if conclusion is None else conclusion.accuracy.certified_inputs
-    if conclusion is None or not certified:
-        return ()
+    notes: tuple[str, ...] = (describe(prepared.source), f"`verifier explain {prepared.source.path}` says more")
+    if conclusion is None:
+        return notes
+    notes = (f"the largest part of the bound is {largest_term(conclusion)}", *notes)
+    certified = conclusion.accuracy.certified_inputs
+    if not certified:
+        return notes
     strategy = conclusion.claim.strategy
     more = "; --strategy refined may prove more" if strategy == "linear" else ""
     option = "" if strategy == "linear" else f" --strategy {strategy}"
-    return (f"--at-least {certified}{option} claims what was proved{more}",)
+    return (*notes, f"--at-least {certified}{option} claims what was proved{more}")
 
 
 def _print(entries: list[_Entry], arguments: argparse.Namespace) -> None:

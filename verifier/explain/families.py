@@ -78,6 +78,20 @@ def read_neurons(s: Spectrum) -> Neurons:
     return Neurons(frequency, (np.abs(u) + np.abs(v)) / 2, phase, share)
 
 
+def describe(s: Spectrum, n: Neurons) -> str:
+    """How far single frequencies go to explain the neurons, in one sentence of estimates."""
+    half = (s.p - 1) // 2
+    size = np.sqrt(np.abs(s.a[:, 1 : half + 1]) ** 2 + np.abs(s.b[:, 1 : half + 1]) ** 2)
+    ordered = np.sort(size, axis=1)
+    mixed = int((ordered[:, -2] > 0.3 * ordered[:, -1]).sum()) if half > 1 else 0
+    least, median = np.quantile(n.share, (0.1, 0.5))
+    return (
+        f"estimates: {len(set(n.frequency.tolist()))} dominant input frequencies; a neuron's own carries "
+        f"{median:.0%} of what varies in it (median; {least:.0%} for the least tenth); {mixed} of {len(n.share)} "
+        "neurons have a second one with 30 % of its amplitude or more, so that their phases fill two dimensions"
+    )
+
+
 def _unit(z: Complex) -> Complex:
     size = np.abs(z)
     return np.divide(z, size, out=np.zeros_like(z), where=size > 0)
