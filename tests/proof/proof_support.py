@@ -140,6 +140,7 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
             "uncertified": [],
         },
         "lemmas": {"A": "accuracy", "Q": "quadrature"},
+        "precision": 128,
         "cost": {
             "parameters": parameters,
             "ball_operations": operations,

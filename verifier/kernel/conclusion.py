@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from verifier.kernel.claim import Claim
-from verifier.kernel.limits import LISTED_INPUTS
+from verifier.kernel.limits import LISTED_INPUTS, PRECISION
 
 Document = dict[str, object]
 FORMAT = "verifier-conclusion/1"
@@ -214,6 +214,7 @@ class Conclusion:
             "logits": self.logits.document(),
             "accuracy": self.accuracy.document(),
             "lemmas": dict(LEMMAS),
+            "precision": PRECISION,
             "cost": {
                 "parameters": self.parameters,
                 "ball_operations": total,

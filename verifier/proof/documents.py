@@ -181,6 +181,7 @@ CONCLUSION = Record(
             optional=frozenset({"true_min_margin", "max_deviation"}),
         ),
         "lemmas": Table("[A-Z]", Text("[ -~]+", 512, "a lemma in words"), 26),
+        "precision": Whole(2, 1 << 20),
         "cost": Record(
             {
                 "parameters": Whole(1),
