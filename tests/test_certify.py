@@ -681,9 +681,9 @@ def test_a_model_without_an_explanation_is_told_what_was_found(
 ) -> None:
     rng = np.random.default_rng(0)
     p, n = 11, 16
-    tables = [rng.normal(size=shape).astype(np.float32) for shape in ((n, p), (n, p), (p, n))]
+    a, b, w = (rng.normal(size=shape).astype(np.float32) for shape in ((n, p), (n, p), (p, n)))
     path = tmp_path / "noise.safetensors"
-    write_model(FoldedCircuit(p, *tables, None, None, {}), path)
+    write_model(FoldedCircuit(p, a, b, w, None, None, {}), path)
     assert cli.main(["certify", str(path), "--out", str(tmp_path / "out")]) == 1
     text = " ".join(capsys.readouterr().out.split())
     assert "the largest part of the bound is" in text
