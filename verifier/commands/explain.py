@@ -20,15 +20,15 @@ WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "subject", type=Path, metavar="MODEL|CERT", help="a model file or checkpoint, or a certificate.json"
-    )
     add_subject_arguments(parser)
     add_output_arguments(parser)
 
 
 def add_subject_arguments(parser: argparse.ArgumentParser) -> None:
-    """Where the other files are; for every command about a model and its certificate."""
+    """The model or certificate, and where the other files are; for every command about the two."""
+    parser.add_argument(
+        "subject", type=Path, metavar="MODEL|CERT", help="a model file or checkpoint, or a certificate.json"
+    )
     parser.add_argument(
         "--model", type=Path, help="the certificate's model (default: the one in models/ named like its folder)"
     )

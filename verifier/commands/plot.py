@@ -21,9 +21,6 @@ NAMES = ("quadrature", "phases", "profile", "budget", "margins", "cost")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "subject", type=Path, metavar="MODEL|CERT", help="a model file or checkpoint, or a certificate.json"
-    )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
     parser.add_argument("--figure", action="append", choices=NAMES, help="only this figure (may be repeated)")
     parser.add_argument("--format", action="append", choices=("png", "svg"), help="only this format")

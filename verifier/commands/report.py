@@ -17,9 +17,6 @@ made."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "subject", type=Path, metavar="MODEL|CERT", help="a model file or checkpoint, or a certificate.json"
-    )
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the page to write")
     add_input_argument(parser)
     add_subject_arguments(parser)

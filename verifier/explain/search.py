@@ -115,12 +115,12 @@ def explain(reading: Reading, effort: Effort) -> Explanation:
     s, n, p = reading.spectrum, reading.neurons, reading.p
     half = (p - 1) // 2
     usable = n.amplitude > 1e-9 * n.amplitude.max()
+    if not usable.any():
+        raise NothingToExplain("no neuron depends on its input")
     importance = s.reach * s.mean_activation + 1e-12  # nothing weighs nothing: averages are taken with it
     families: list[FoundFamily] = []
     outliers: set[int] = set()
     written = np.bincount(n.frequency[usable], weights=importance[usable], minlength=half + 1)
-    if not usable.any():
-        raise NothingToExplain("no neuron depends on its input")
     for frequency in sorted(set(n.frequency[usable].tolist())):
         members = np.flatnonzero(usable & (n.frequency == frequency))
         if written[frequency] < min(STRAY * written.sum(), written.max()):
