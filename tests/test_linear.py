@@ -133,9 +133,14 @@ def test_columns_are_turned_as_input_by_input(case: tuple[Circuit, Certificate, 
     p, frequencies, table = circuit.p, certificate.output_frequencies, circle(circuit.p)
     count = len(frequencies)
     for delta in range(p):
-        for b, x in enumerate(inputs_at(arc, frequencies, delta)):
+        found = inputs_at(arc, frequencies, delta)
+        sums = [
+            unpack(arc.sums.part_a[(b + delta) % p][delta] + arc.sums.part_b[b][delta], arc.sums.lanes)
+            for b in range(p)
+        ]
+        largest = [max(abs(lanes[lane]) for lanes in sums) for lane in range(2 * count)]
+        for b, (x, lanes) in enumerate(zip(found, sums, strict=True)):
             a = (b + delta) % p
-            lanes = unpack(arc.sums.part_a[a][delta] + arc.sums.part_b[b][delta], arc.sums.lanes)
             for index, j in enumerate(frequencies):
                 re, im = lanes[2 * index], lanes[2 * index + 1]
                 m = j * (a + b) % p
@@ -144,7 +149,8 @@ def test_columns_are_turned_as_input_by_input(case: tuple[Circuit, Certificate, 
                     (re * table.sines[m] + im * table.cosines[m]) >> TABLE_BITS,
                 ]
                 assert x.turned[2 * index : 2 * index + 2] == turned
-                assert x.radii[index] == lanes[2 * count + index] + ((abs(re) + abs(im)) >> (TABLE_BITS - 1)) + 3
+                error = (largest[2 * index] + largest[2 * index + 1]) >> (TABLE_BITS - 1)
+                assert x.radii[index] == lanes[2 * count + index] + error + 3
             assert (x.rest, x.over) == (2 * lanes[3 * count], 0)
 
 
@@ -161,7 +167,8 @@ def _slow_margins(
         discs.append(isqrt(most) + 1 + max(z.radii[j // 2] for z in inputs))
     tail = (max(x.rest for x in inputs) << TABLE_BITS) + sum(map(abs, centre))
     bounds = sorted((sum(map(mul, [*centre, *discs, tail], row)), d) for d, row in enumerate(rows))
-    vectors = [[*x.turned, *x.radii, (x.rest << TABLE_BITS) + sum(map(abs, x.turned))] for x in inputs]
+    size = sum(max(map(abs, column)) for column in columns)
+    vectors = [[*x.turned, *x.radii, (x.rest << TABLE_BITS) + size] for x in inputs]
     found = [max(bounds[-1][0], needed) + 1] * len(inputs)
     evaluated = 0
     for bound, d in bounds:
@@ -186,6 +193,12 @@ def _slow_terms(terms: _Terms, inputs: list[Input], delta: int) -> None:
     """Theorem L's terms, input by input."""
     p = terms.p
     table = circle(2 * p)
+    slacks = {
+        k: max(
+            ((abs(re - rule.integral[0]) + abs(im - rule.integral[1])) >> (TABLE_BITS - 2)) + 16 for re, im in rule.lens
+        )
+        for k, rule in terms.rules.items()
+    }
     for b, x in enumerate(inputs):
         a = (b + delta) % p
         distance = 0
@@ -201,9 +214,11 @@ def _slow_terms(terms: _Terms, inputs: list[Input], delta: int) -> None:
             rule, wave = terms.rules[j], table.cosines[j * (a - b) % (2 * p)]
             at = (j * (a + b) + (0 if wave >= 0 else p)) % (2 * p)
             lens_re, lens_im = (rule.lens[at][part] - rule.integral[part] for part in (0, 1))
-            slack = ((abs(lens_re) + abs(lens_im)) >> (TABLE_BITS - 2)) + 16
             pure_re, pure_im = (4 * abs(wave) * part >> TABLE_BITS for part in (lens_re, lens_im))
-            terms.profile[j] = max(terms.profile[j], abs_bound(re - pure_re, im - pure_im) + error + slack)
+            rest = isqrt((re - pure_re) ** 2 + (im - pure_im) ** 2) + 1
+            terms.profile[j] = max(terms.profile[j], rest + error + slacks[j])
+            reach = abs_bound(x.turned[2 * index] - form_re, x.turned[2 * index + 1] - form_im)
+            terms.network[j] = max(terms.network[j], reach + error + x.radii[index])
         band, half = sum(x.radii), (x.rest + 1) >> 1
         terms.band, terms.rest = max(terms.band, band), max(terms.rest, half)
         terms.direct = max(terms.direct, distance + band + half)
@@ -216,7 +231,7 @@ def test_terms_are_those_of_single_inputs(case: tuple[Circuit, Certificate, ArcS
     for delta in range(circuit.p):
         fast.add(columns_at(arc, certificate.output_frequencies, delta), delta)
         _slow_terms(slow, inputs_at(arc, certificate.output_frequencies, delta), delta)
-    for name in ("profile", "other", "band", "rest", "direct"):
+    for name in ("profile", "network", "other", "band", "rest", "direct"):
         assert getattr(fast, name) == getattr(slow, name)
 
 

@@ -464,6 +464,7 @@ def _add_arcs(
     for x in range(p):
         turn = -stride * x % size
         turned = counts[turn : turn + 2 * size + 1]
+        before = [0] * turned[0]  # of the neurons before the turned list; their sums are never asked for
         row = part[x]
         for level, slots in enumerate(levels):
             column = steps[level][x]
@@ -472,8 +473,10 @@ def _add_arcs(
                 terms = map(add, map(mul, signals, inputs[x]), terms)
             elif not any(column):
                 continue
-            # Prefix sums over the circle, three times around.
-            prefix = list(accumulate(list(terms) * 3, initial=0)).__getitem__
+            # Prefix sums over the circle, twice around from the first neuron of the turned list on.
+            own = list(terms)
+            ahead = own[turned[0] :] + own[: turned[0]]
+            prefix = [*before, *accumulate(ahead + ahead, initial=0)].__getitem__
             for slot in slots:
                 change = map(sub, map(prefix, slot.last(turned)), map(prefix, slot.first(turned)))
                 if len(slot.deltas) == p:

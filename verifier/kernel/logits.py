@@ -87,7 +87,8 @@ def _around(size: int, step: int, length: int) -> tuple[tuple[int, ...], tuple[i
 def columns_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> Inputs:
     """All inputs of one δ.
 
-    R_j = C_j·e(j(2b + δ)/p); the table's error, at most (|re| + |im|)·2^-30 and the rounding, joins the radius.
+    R_j = C_j·e(j(2b + δ)/p); the table's error, at most (|re| + |im|)·2^-30 for the largest of the δ, and the rounding
+    join the radius.
     """
     p, count, bits = arc.sums.p, len(frequencies), TABLE_BITS
     columns = arc.sums.at_offset(delta)
@@ -98,10 +99,15 @@ def columns_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> Inputs
         cosines, sines = (part[delta : delta + 2 * p : 2] for part in wave)
         turned.append([(x * c - y * s) >> bits for x, y, c, s in zip(re, im, cosines, sines, strict=True)])
         turned.append([(x * s + y * c) >> bits for x, y, c, s in zip(re, im, cosines, sines, strict=True)])
-        radii.append([r + ((abs(x) + abs(y)) >> (bits - 1)) + 3 for r, x, y in zip(radius, re, im, strict=True)])
+        slack = ((_largest(re) + _largest(im)) >> (bits - 1)) + 3
+        radii.append([r + slack for r in radius])
     rest = [2 * x for x in columns[3 * count]]
     over = columns[3 * count + 1] if len(columns) > 3 * count + 1 else [0] * p
     return Inputs(turned, [(min(column), max(column)) for column in turned], radii, rest, over)
+
+
+def _largest(column: list[int]) -> int:
+    return max(max(column), -min(column))
 
 
 def inputs_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> list[Input]:
@@ -273,9 +279,9 @@ def _margins(inputs: Inputs, toward: Directions, critical: int, beyond: bool, ne
 
 
 def _tails(inputs: Inputs) -> list[int]:
-    """η in units of 2^-30, plus the error of the directions: Σ|re| + |im| at every input."""
-    sizes = map(sum, zip(*(map(abs, column) for column in inputs.turned), strict=True))
-    return [(rest << TABLE_BITS) + size for rest, size in zip(inputs.rest, sizes, strict=True)]
+    """η in units of 2^-30, plus the error of the directions: at most Σ|re| + |im|, each the largest of the δ."""
+    size = sum(max(high, -low) for low, high in inputs.ranges)
+    return [(rest << TABLE_BITS) + size for rest in inputs.rest]
 
 
 def _beyond_margins(inputs: Inputs) -> list[int]:
@@ -319,46 +325,47 @@ class _Terms:
         self.other = {j: 0 for j in frequencies if j not in self.rules}
         self.band = self.rest = self.direct = 0
         self.errors = {k: (_lens_errors(rule, p, 0), _lens_errors(rule, p, p)) for k, rule in self.rules.items()}
+        self.slack = {k: _lens_slack(rule) for k, rule in self.rules.items()}
 
     def add(self, inputs: Inputs, delta: int) -> None:
         band = list(map(sum, zip(*inputs.radii, strict=True)))
         half = [(x + 1) >> 1 for x in inputs.rest]
-        whole = list(map(add, band, half))
+        whole, errors = list(map(add, band, half)), 0
         for index, j in enumerate(self.frequencies):
             re, im = inputs.turned[2 * index], inputs.turned[2 * index + 1]
             if j in self.rules:
                 form_re, form_im, error = self.form.terms[j][delta]
                 re, im = [x - form_re for x in re], [y - form_im for y in im]
-                pure_re, pure_im, slack = self._pure_errors(j, delta)
-                rest = abs_bounds(list(map(sub, re, pure_re)), list(map(sub, im, pure_im)))
-                self.profile[j] = max(self.profile[j], max(map(add, rest, slack)) + error)
-                sizes = [x + error for x in abs_bounds(re, im)]
-                self.network[j] = max(self.network[j], *map(add, sizes, inputs.radii[index]))
-                whole = list(map(add, whole, sizes))
+                pure_re, pure_im = self._pure_errors(j, delta)
+                most = max(
+                    [(x - u) * (x - u) + (y - v) * (y - v) for x, y, u, v in zip(re, im, pure_re, pure_im, strict=True)]
+                )
+                self.profile[j] = max(self.profile[j], isqrt(most) + 1 + self.slack[j] + error)
+                sizes = abs_bounds(re, im)
+                self.network[j] = max(self.network[j], max(map(add, sizes, inputs.radii[index])) + error)
+                errors += error
             else:
                 sizes = abs_bounds(re, im)
                 self.other[j] = max(self.other[j], max(sizes))
-                whole = list(map(add, whole, sizes))
+            whole = list(map(add, whole, sizes))
         self.band = max(self.band, max(band))
         self.rest = max(self.rest, max(half))
-        self.direct = max(self.direct, max(whole))
+        self.direct = max(self.direct, max(whole) + errors)
 
-    def _pure_errors(self, k: int, delta: int) -> tuple[list[int], list[int], list[int]]:
-        """Twice 2|cos πk(a − b)/p| times (lens − integral), re and im, and a bound of the error of that pair; for all
-        inputs of δ, in order of b.
+    def _pure_errors(self, k: int, delta: int) -> tuple[list[int], list[int]]:
+        """Twice 2|cos πk(a − b)/p| times (lens − integral), re and im, for all inputs of δ, in order of b.
 
         a + b = 2b + δ and a − b = δ while b < p − δ; then a wraps around and both are p less.
         """
         p, table = self.p, circle(2 * self.p)
-        result: tuple[list[int], list[int], list[int]] = ([], [], [])
+        result: tuple[list[int], list[int]] = ([], [])
         for difference, span in ((delta, slice(delta, 2 * p - delta, 2)), (delta - p, slice(p - delta, p + delta, 2))):
             # Where the cosine vanishes (p even) either sign will do; elsewhere it is far above the table's unit.
             wave = table.cosines[k * difference % (2 * p)]
-            re, im, slack = self.errors[k][wave < 0]
+            re, im = self.errors[k][wave < 0]
             wave = 4 * abs(wave)
             result[0].extend([wave * x >> TABLE_BITS for x in re[span]])
             result[1].extend([wave * x >> TABLE_BITS for x in im[span]])
-            result[2].extend(slack[span])
         return result
 
     def result(self, skip_rest: tuple[int, int]) -> tuple[int, Budget, int]:
@@ -380,9 +387,15 @@ class _Terms:
         return min(self.direct, summed), budget, naive + rest
 
 
-def _lens_errors(rule: Quadrature, p: int, start: int) -> tuple[list[int], list[int], list[int]]:
-    """Lens minus integral at v = (k·m + start)/2p for m = a + b = 0..2p, re and im, and the error of the pair."""
+def _lens_errors(rule: Quadrature, p: int, start: int) -> tuple[list[int], list[int]]:
+    """Lens minus integral at v = (k·m + start)/2p for m = a + b = 0..2p, re and im."""
     places = [(rule.frequency * m + start) % (2 * p) for m in range(2 * p + 1)]
     re = [rule.lens[place][0] - rule.integral[0] for place in places]
     im = [rule.lens[place][1] - rule.integral[1] for place in places]
-    return re, im, [((abs(x) + abs(y)) >> (TABLE_BITS - 2)) + 16 for x, y in zip(re, im, strict=True)]
+    return re, im
+
+
+def _lens_slack(rule: Quadrature) -> int:
+    """Bounds how far each pair of `_pure_errors` is from its exact value."""
+    far = max(abs(re - rule.integral[0]) + abs(im - rule.integral[1]) for re, im in rule.lens)
+    return (far >> (TABLE_BITS - 2)) + 16
