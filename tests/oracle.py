@@ -232,6 +232,7 @@ def confront(case: Case, conclusion: Conclusion, kept: dict[str, Any]) -> Gap:
             f"deviation {deviation!r} not in [{below!r}, {above!r}]"
         )
     _confront_quadrature(conclusion, kept)
+    _confront_network(conclusion, exact, kept)
     _confront_budget(conclusion)
     return Gap(room, (bound - deviation) / scale)
 
@@ -269,6 +270,25 @@ def _confront_quadrature(conclusion: Conclusion, kept: dict[str, Any]) -> None:
         assert bounds["arc_sum"] - here <= 1e-6, "the arc sum is the exact error up to rounding"
         assert bounds["bound"] + LEEWAY >= here
         assert bounds["relative_bound"] + 1e-9 >= bounds["bound"] * 3 * math.pi / 4
+
+
+def _confront_network(conclusion: Conclusion, exact: Truth, kept: dict[str, Any]) -> None:
+    """`network_error` against the Fourier coefficients of the exact logits, `amplitude` against the closed form's."""
+    arc, circuit, p = kept["sum_arcs"], kept["quantise"], exact.p
+    unit = float(Fraction(2) ** (arc.drop - circuit.pre_scale - circuit.out_scale))
+    ideal = np.array(closed_form(kept)) * unit
+    gaps = []
+    for a in range(p):
+        for b in range(p):
+            row = [exact.logits[a][b][(a + b + t) % p] - exact.logits[a][b][(a + b) % p] for t in range(p)]
+            gaps.append([float(Fraction(x, 1 << exact.bits)) for x in row] - ideal[(a - b) % p])
+    size = float(np.abs(gaps).max() + np.abs(ideal).max())
+    for found in conclusion.quadrature:
+        wave = np.exp(-2j * np.pi * (found.frequency * np.arange(p) % p) / p) * 2 / p
+        distance, amplitude = (float(np.abs(table @ wave).max()) for table in (np.array(gaps), ideal))
+        bound = float(value(found.network_error))
+        assert bound + LEEWAY * size >= distance, f"network_error {bound!r} below {distance!r}"
+        assert 0 <= float(value(found.amplitude)) <= amplitude + LEEWAY * size
 
 
 def _confront_budget(conclusion: Conclusion) -> None:

@@ -1,9 +1,10 @@
 """Mutation testing of the kernel: change one operator, constant or term at a time, and see whether a test notices.
 
-    python tools/mutate.py MODULE... [--out FILE] [--every N] [--seconds S]
+    python tools/mutate.py MODULE... [--out FILE] [--every N] [--start M] [--seconds S]
 
 Each mutant runs in a fork of this process, in which everything but the kernel is already imported. A mutant is *killed*
-when a test of its module fails or runs out of time. A survivor is then run on a fixed sample of circuits and compared
+when a test of its module that knows what is true fails or runs out of time, and *recorded* when only the stored
+digests of conclusions notice it. Otherwise it is run on a fixed sample of circuits and compared
 with the kernel: *same* (no number changed), *looser* (no bound became stronger: still sound) or *tighter* (some
 bound became stronger and no test objected: each of these has to be explained).
 """
@@ -31,23 +32,29 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = ROOT / "verifier" / "kernel"
-LEMMAS, THEOREMS, BALLS = (f"tests/soundness/test_{name}.py" for name in ("lemmas", "theorems", "balls"))
+SOUNDNESS = "tests/soundness"
+BALLS, LEMMAS, ROUNDING, THEOREMS, UNITS = (
+    f"{SOUNDNESS}/test_{name}.py" for name in ("balls", "lemmas", "rounding", "theorems", "units")
+)
+LINEAR = "tests/test_linear.py"
 SAMPLE = (THEOREMS, "-k", "random_cases or claims_are or semantics or certified_inputs")
 TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "balls": ((BALLS,), (LEMMAS, "-k", "theorem_q")),
     "tables": ((BALLS, "-k", "circle or phase"),),
-    "packing": ((BALLS, "-k", "pack or capacity"),),
-    "circuit": ((LEMMAS, "-k", "lemma_k or attention or theorem_f"), SAMPLE),
-    "outputs": ((LEMMAS, "-k", "lemma_o or sums_enclose or on_and_off"), SAMPLE),
+    "packing": ((BALLS, "-k", "pack or capacity"), (LINEAR, "-k", "lanes or packed or columns")),
+    "circuit": ((UNITS,), (LEMMAS, "-k", "lemma_k or attention or theorem_f"), (ROUNDING,), SAMPLE),
+    "outputs": ((UNITS,), (LEMMAS, "-k", "lemma_o or sums_enclose or on_and_off"), SAMPLE),
     "quadrature": ((LEMMAS, "-k", "theorem_q or closed_form"), SAMPLE),
-    "floating_point": ((LEMMAS, "-k", "theorem_f"), SAMPLE),
+    "floating_point": ((ROUNDING,), (LEMMAS, "-k", "theorem_f"), SAMPLE),
     "arcs": (
+        (UNITS,),
         (LEMMAS, "-k", "lemma_r or lemma_s or lemma_c or lemma_i or modulus or on_and_off or sums_enclose"),
+        (LINEAR,),
         SAMPLE,
     ),
-    "logits": ((LEMMAS, "-k", "closed_form or directions or turned"), SAMPLE),
+    "logits": ((UNITS,), (LEMMAS, "-k", "closed_form or directions or turned"), (LINEAR,), SAMPLE),
     "exhaustive": (SAMPLE,),
-    "check": (SAMPLE,),
+    "check": ((UNITS,), SAMPLE),
 }
 TIMEOUT = 150
 CASES = 60
@@ -278,6 +285,20 @@ def _compare(baseline: list[Any]) -> int:
     return 3 if tighter else 2 if looser else 1
 
 
+def _differs() -> int:
+    """What tests/soundness/test_determinism.py asks of the stored digests, up to the first that differs."""
+    from tests.soundness import digests
+
+    stored = json.loads(digests.STORED.read_text())
+    for seed, expected in stored["random"].items():
+        if digests.digest(digests.concluded(digests.case_files(int(seed)))) != expected:
+            return 1
+    for name, files in digests.shipped():
+        if digests.digest(digests.concluded(files)) != stored["shipped"][name]:
+            return 1
+    return 0
+
+
 def run(module: str, source: str, baseline: list[Any]) -> str:
     import pytest
 
@@ -295,10 +316,16 @@ def run(module: str, source: str, baseline: list[Any]) -> str:
         sys.meta_path.insert(0, finder)
         return _compare(baseline)
 
+    def recorded() -> int:
+        sys.meta_path.insert(0, finder)
+        return _differs()
+
     for arguments in TESTS[module]:
         status = _fork(lambda arguments=arguments: test(arguments), TIMEOUT)
         if status != 0:
             return "timeout" if status == 98 else "killed"
+    if _fork(recorded, TIMEOUT) != 0:
+        return "recorded"
     return {1: "same", 2: "looser", 3: "tighter"}.get(_fork(classify, TIMEOUT), "killed")
 
 
@@ -321,6 +348,7 @@ def main() -> None:
     parser.add_argument("modules", nargs="*", default=sorted(TESTS), metavar="MODULE")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants.jsonl")
     parser.add_argument("--every", type=int, default=1, help="only every N-th mutant")
+    parser.add_argument("--start", type=int, default=0, help="the first of them")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no mutant after so long")
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -336,7 +364,7 @@ def main() -> None:
         for module in arguments.modules:
             source = (KERNEL / f"{module}.py").read_text()
             for index, (what, mutated) in enumerate(mutants(source)):
-                if index % arguments.every:
+                if index < arguments.start or (index - arguments.start) % arguments.every:
                     continue
                 if time.monotonic() - start > arguments.seconds:
                     return

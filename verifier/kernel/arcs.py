@@ -519,9 +519,10 @@ def add_outlier(sums: Sums, row_a: list[int], row_b: list[int], vector: Weights)
     sums.bound += vector.largest * (max(map(abs, row_a)) + max(map(abs, row_b)))
 
 
-def add_skip(sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: int, cost: Cost) -> tuple[int, int]:
-    """Add the skip tables, split like a neuron's outputs with activation 1; returns the least and the largest sum of
-    their rests.
+def add_skip(sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: int, cost: Cost) -> tuple[int, int, int]:
+    """Add the skip tables, split like a neuron's outputs with activation 1.
+
+    **Returns** the least and the largest sum of their rests, and `fit` (see `ArcSums`) for both.
     """
     largest = max(max(map(abs, row)) for table in (circuit.skip_a, circuit.skip_b) for row in table)
     coarse = max(0, largest.bit_length() - limits.OUT_BITS)
@@ -538,7 +539,8 @@ def add_skip(sums: Sums, circuit: Circuit, frequencies: tuple[int, ...], drop: i
         sums.bound += max(vector.largest for vector in vectors)
         least += min(split.rest for split in splits)
         most += max(split.rest for split in splits)
-    return least, most
+    # Per table less than 2.13 of the splitter's units and 2^-8 for the rows' rounding; coarser: √2 for that of ω.
+    return least, most, 10 << max(lift, 0)
 
 
 def _lifted(split: Split, lift: int) -> Split:
@@ -576,9 +578,9 @@ def sum_arcs(circuit: Circuit, certificate: Certificate, cost: Cost, observe: Ob
     for neuron in certificate.outliers:
         add_outlier(sums, circuit.pre_a[neuron], circuit.pre_b[neuron], own[neuron])
     cost.add("outliers", len(certificate.outliers) * p * p * (lanes + 1))
-    skip_rest = add_skip(sums, circuit, frequencies, splitter.drop, cost)
+    least, most, fit = add_skip(sums, circuit, frequencies, splitter.drop, cost)
     cost.add("look-ups", 3 * p * p * lanes)
-    return ArcSums(sums, splits, splitter.drop, skip_rest, tuple(integrals))
+    return ArcSums(sums, splits, splitter.drop, (least, most), 5 * circuit.activation + fit, tuple(integrals))
 
 
 @dataclass(frozen=True, slots=True)
@@ -589,6 +591,9 @@ class ArcSums:
 
     - `sums` in units of 2^-(pre_scale + out_scale − `drop`); `splits` of all neurons; `skip_rest`: the skips' least
       and largest rest.
+    - `fit`: how far C_j, without its radius, is from the logits' Fourier coefficient at j, in units of the sums
+      (doubled): ω_ij is within 2.13 units of that of W[i], 1.51 each part (`Splitter.split`: 1 for the quotient, 1/2
+      for the rough table).
     - `integrals`: Lemma I for every family (in the certificate's order) and every δ.
     """
 
@@ -596,4 +601,5 @@ class ArcSums:
     splits: list[Split]
     drop: int
     skip_rest: tuple[int, int]
+    fit: int
     integrals: tuple[tuple[Integral, ...], ...]

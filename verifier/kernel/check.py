@@ -85,7 +85,8 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         parameters=circuit.parameters,
         explanation=_counts(explanation),
         quadrature=tuple(
-            _quadrature_bound(rule, result, form, units, units.doubled(circuit.logit_error)) for rule in rules
+            _quadrature_bound(rule, result, form, units, arc.fit + units.doubled(circuit.difference_error))
+            for rule in rules
         ),
         logits=_logit_bound(result, circuit, units),
         accuracy=_accuracy(margins, linear, refined, exact, rounding, circuit, claimed, units),
@@ -229,16 +230,18 @@ def _counts(certificate: Certificate) -> dict[str, int]:
     }
 
 
-def _quadrature_bound(
-    rule: Quadrature, result: Logits, form: ClosedForm, units: _Units, fixed_point: int
-) -> QuadratureBound:
+def _quadrature_bound(rule: Quadrature, result: Logits, form: ClosedForm, units: _Units, error: int) -> QuadratureBound:
+    """`error`: how far the Fourier coefficients of the file's network can be from what the sums say.
+
+    A coefficient (2/p)Σ_c g_c·e(−kc/p) is at most the range of g, here κ_d.
+    """
     names = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
     bounds = {name: Dyadic(getattr(rule, name), -BOUND_BITS) for name in names}
     return QuadratureBound(
         rule.frequency,
         rule.neurons,
         **bounds,
-        network_error=Dyadic(result.network[rule.frequency] + fixed_point, units.lane_exponent),
+        network_error=Dyadic(result.network[rule.frequency] + error, units.lane_exponent),
         amplitude=Dyadic(form.amplitude(rule.frequency), units.lane_exponent),
     )
 

@@ -31,6 +31,7 @@ class Circuit:
     - `pre_a`, `pre_b`: n rows of p, in units of 2^-`pre_scale`.
     - `out`: n rows of q, in units of 2^-`out_scale`.
     - `skip_a`, `skip_b`: p rows of q, in units of 2^-(`pre_scale` + `out_scale`).
+    - `activation`: Σ_i of a bound of neuron i's activation, in units of 2^-`pre_scale`.
     - `pre_slack`: how far the attention intervals can move each pre-activation, in units of 2^-`pre_scale`.
     - `logit_error`, `difference_error`: Lemma K. Any logit, or any difference of two logits of one input, of the
       network in the file is within so many units of 2^-(`pre_scale` + `out_scale`) of the fixed-point circuit's.
@@ -46,6 +47,7 @@ class Circuit:
     skip_b: Rows
     pre_scale: int
     out_scale: int
+    activation: int
     pre_slack: list[int]
     logit_error: int
     difference_error: int
@@ -264,9 +266,11 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
     slack = [ceil_units(x, pre_scale) for x in folded.pre_slack] or [0] * n
     skip = ceil_units(folded.skip_slack, scale) + 2
     logit_error, difference_error = skip, 2 * skip
+    total = 0
     for row_a, row_b, row, moved in zip(pre_a, pre_b, out, slack, strict=True):
         high, low = max(row), min(row)
         activation = max(0, max(row_a) + max(row_b))
+        total += activation
         logit_error += (max(high, -low) + 1) * (2 + moved) + activation
         difference_error += (high - low + 2) * (2 + moved) + 2 * activation
     cost.add("fold and quantise", 2 * n * p + n * q + 2 * p * q)
@@ -281,6 +285,7 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
         skip_b=_rows(_quantise(s2, folded.s2.exponent, denominator, scale), q),
         pre_scale=pre_scale,
         out_scale=out_scale,
+        activation=total,
         pre_slack=slack,
         logit_error=logit_error,
         difference_error=difference_error,

@@ -44,9 +44,10 @@ class QuadratureBound:
 
     - `rectangle`, …, `relative_bound`: upper bounds for the rule made of the certificate's phases and amplitudes,
       normalised to weights that sum to 2π.
-    - `network_error`: upper bound, in the units of a logit, of the distance at this frequency between the network and
-      the closed form, over all inputs. `amplitude`: lower bound of the closed form's largest coefficient there. Their
-      ratio ties the explanation to the network: invented phases make it large.
+    - `network_error`: upper bound, in the units of a logit and over all inputs, of the distance between the Fourier
+      coefficient of the network's first p logits at this frequency and the closed form's. `amplitude`: lower bound of
+      the closed form's largest coefficient there. Their ratio ties the explanation to the network: invented phases
+      make it large.
     """
 
     frequency: int
@@ -185,7 +186,8 @@ class Conclusion:
             f"SHA-256 {self.model_sha256}, {arithmetic}, is that of (a + b) mod {self.p}. In exact arithmetic, for "
             f"every input, every logit c < {self.p} is within logits.max_error of the closed form of Theorem L; and "
             "the quadrature rule that the certificate's phases and amplitudes make of the neurons of each frequency "
-            "satisfies Theorem Q, the network itself being within network_error of the closed form at that frequency."
+            "satisfies Theorem Q, the Fourier coefficient of the network's logits at that frequency being within "
+            "network_error of the closed form's."
         )
 
     def document(self) -> Document:

@@ -1,7 +1,8 @@
 """The output lemma: what each neuron writes, split into the output frequencies and a bounded rest (docs/theory.md §4).
 
 For output frequencies J, W[i][c] = m_i + Σ_j Re(ω_ij·e(jc/p)) + V[i][c] for c < p. The coefficients ω are the
-kernel's own rounded least-squares fit; any values would be sound, because V is recomputed exactly from them.
+kernel's own rounded least-squares fit. Any values would be sound in logits and margins, because V is recomputed
+exactly from them; `network_error` alone (docs/theory.md §3) rests on how near they are to the Fourier coefficients.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ class Splitter:
     drop: int
 
     def split(self, rows: list[list[int]], cost: Cost, step: str) -> list[Split]:
-        """Split every row (q integers) into `Split`s in units 2^drop times coarser than the rows'."""
+        """Split every row (q integers below 2^26) into `Split`s in units 2^drop times coarser than the rows'.
+
+        For drop >= 8 each part of an ω is within 1.51 units of that of the Fourier coefficient: one unit for the
+        quotient rounded down and 2·2^26·(2^-20 + 2^-30) <= 0.51·2^8 for the rough table.
+        """
         p, drop = self.p, self.drop
         cosines, sines = circle(p).cosines, circle(p).sines
         shift = TABLE_BITS - ROUGH_BITS
