@@ -23,7 +23,7 @@ import pytest
 from tests.shipped import POISONED, ROOT, SHIPPED, SMALL, certified
 from tests.strategies import random_case
 from verifier import cli
-from verifier.audit import SAMPLE, audit, circuit, quadrature
+from verifier.audit import audit, circuit, quadrature
 from verifier.kernel import Rejected, check
 from verifier.model import decode
 from verifier.proof.documents import PREDICATE_TYPE
@@ -37,7 +37,7 @@ Audited = tuple[bytes, bytes, dict[str, Any]]
 long_run = pytest.mark.skipif(not LONG, reason="the long run: make soundness (a sample was run)")
 
 
-def _agrees(case: Audited, what: object, sample: int = SAMPLE) -> bool:
+def _agrees(case: Audited, what: object, sample: int | None = None) -> bool:
     """Whether all of it could be audited."""
     found = audit(*case, sample=sample)
     assert all(x.agrees for x in found), (what, [x for x in found if not x.agrees])
@@ -284,3 +284,12 @@ def test_folding_agrees_with_a_direct_run() -> None:
 
 def test_a_vanishing_moment_is_not_audited() -> None:
     assert quadrature([], {"whole": 0, "half": 0}, 3, 0.0) is None
+
+
+def test_the_number_of_inputs_is_an_option(capsys: pytest.CaptureFixture[str]) -> None:
+    model, proof = ROOT / "models/pizza-p23.safetensors", ROOT / "certificates/pizza-p23/proof.sigstore.json"
+    command = ["audit", str(proof), "--model", str(model), "--json", "--inputs"]
+    assert cli.main([*command, "3"]) == 0
+    assert "3 inputs" in capsys.readouterr().out
+    assert cli.main([*command, "0"]) == 2
+    assert "--inputs: must be at least 1" in capsys.readouterr().err

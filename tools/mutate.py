@@ -33,28 +33,30 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = ROOT / "verifier" / "kernel"
 SOUNDNESS = "tests/soundness"
-BALLS, LEMMAS, ROUNDING, THEOREMS, UNITS = (
-    f"{SOUNDNESS}/test_{name}.py" for name in ("balls", "lemmas", "rounding", "theorems", "units")
+BALLS, LEMMAS, ROUNDING, TERMS, THEOREMS, UNITS = (
+    f"{SOUNDNESS}/test_{name}.py" for name in ("balls", "lemmas", "rounding", "terms", "theorems", "units")
 )
 LINEAR = "tests/test_linear.py"
+EXACT = (LINEAR, "-k", "not operations")
 SAMPLE = (THEOREMS, "-k", "random_cases or claims_are or semantics or certified_inputs")
 TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "balls": ((BALLS,), (LEMMAS, "-k", "theorem_q")),
     "tables": ((BALLS, "-k", "circle or phase"),),
     "packing": ((BALLS, "-k", "pack or capacity"), (LINEAR, "-k", "lanes or packed or columns")),
-    "circuit": ((UNITS,), (LEMMAS, "-k", "lemma_k or attention or theorem_f"), (ROUNDING,), SAMPLE),
-    "outputs": ((UNITS,), (LEMMAS, "-k", "lemma_o or sums_enclose or on_and_off"), SAMPLE),
-    "quadrature": ((LEMMAS, "-k", "theorem_q or closed_form"), SAMPLE),
-    "floating_point": ((ROUNDING,), (LEMMAS, "-k", "theorem_f"), SAMPLE),
+    "circuit": ((UNITS,), (LEMMAS, "-k", "lemma_k or attention or theorem_f"), (ROUNDING,), (TERMS,), SAMPLE),
+    "outputs": ((UNITS,), (LEMMAS, "-k", "lemma_o or sums_enclose or on_and_off"), (TERMS,), SAMPLE),
+    "quadrature": ((LEMMAS, "-k", "theorem_q or closed_form"), (TERMS,), SAMPLE),
+    "floating_point": ((ROUNDING,), (LEMMAS, "-k", "theorem_f"), (TERMS,), SAMPLE),
     "arcs": (
         (UNITS,),
         (LEMMAS, "-k", "lemma_r or lemma_s or lemma_c or lemma_i or modulus or on_and_off or sums_enclose"),
-        (LINEAR,),
+        (TERMS,),
+        EXACT,
         SAMPLE,
     ),
-    "logits": ((UNITS,), (LEMMAS, "-k", "closed_form or directions or turned"), (LINEAR,), SAMPLE),
-    "exhaustive": (SAMPLE,),
-    "check": ((UNITS,), SAMPLE),
+    "logits": ((UNITS,), (LEMMAS, "-k", "closed_form or directions or turned"), (TERMS,), EXACT, SAMPLE),
+    "exhaustive": ((TERMS, "-k", "exhaustive"), SAMPLE),
+    "check": ((UNITS,), (TERMS, "-k", "check"), SAMPLE),
 }
 TIMEOUT = 150
 CASES = 60

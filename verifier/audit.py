@@ -422,9 +422,10 @@ def _text(x: Fraction | float) -> str:
 
 
 def audit(
-    model: bytes, certificate: bytes, conclusion: dict[str, Any], source: str = "model", sample: int = SAMPLE
+    model: bytes, certificate: bytes, conclusion: dict[str, Any], source: str = "model", sample: int | None = None
 ) -> list[Check]:
-    """Compare a conclusion document with what is computed here; above `ALL_INPUTS`, `sample` inputs are looked at.
+    """Compare a conclusion document with what is computed here, at `sample` inputs; by default at all of them for p up
+    to `ALL_INPUTS`, and else at `SAMPLE`.
 
     **Raises** `InputError` for a model that is not one.
     """
@@ -561,10 +562,11 @@ def _audit_sums(conclusion: dict[str, Any], quadratures: dict[int, Quadrature]) 
     return checks
 
 
-def _inputs(p: int, sample: int) -> list[tuple[int, int]]:
+def _inputs(p: int, sample: int | None) -> list[tuple[int, int]]:
     everything = [(a, b) for a in range(p) for b in range(p)]
-    whole = p <= ALL_INPUTS or sample >= p * p
-    return everything if whole else random.Random(p).sample(everything, sample)  # noqa: S311
+    if sample is None:
+        sample = p * p if p <= ALL_INPUTS else SAMPLE
+    return everything if sample >= p * p else random.Random(p).sample(everything, sample)  # noqa: S311
 
 
 def _where(inputs: Sequence[tuple[int, int]], p: int) -> str:

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("proof", type=Path, metavar="PROOF", help="proof.sigstore.json, or a claim.json to prove first")
     parser.add_argument("--model", required=True, type=Path, help="the model file the proof is about")
     parser.add_argument("--certificate", type=Path, help="default: certificate.json beside the proof")
+    parser.add_argument("--inputs", type=int, metavar="N", help="how many inputs (default: all for p <= 31, else 64)")
     add_output_arguments(parser)
 
 
@@ -27,10 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
     from verifier.audit import audit
 
     limit = 1 << 30
+    if arguments.inputs is not None and arguments.inputs < 1:
+        raise InputError("--inputs", "", "must be at least 1")
     model = _read(arguments.model, limit)
     certificate = _read(arguments.certificate or arguments.proof.parent / "certificate.json", limit)
     conclusion = _conclusion(arguments.proof, model, certificate)
-    checks = audit(model, certificate, conclusion, str(arguments.model))
+    checks = audit(model, certificate, conclusion, str(arguments.model), arguments.inputs)
     agrees = all(check.agrees for check in checks)
     if arguments.json:
         emit_json({"agrees": agrees, "checks": [dataclasses.asdict(check) for check in checks]})
