@@ -14,6 +14,6 @@ settings.register_profile("ci", derandomize=True, database=None, deadline=None, 
 settings.register_profile("dev", deadline=None, suppress_health_check=SLOW)
 settings.register_profile("soundness", max_examples=10_000, deadline=None, suppress_health_check=SLOW)
 settings.register_profile(
-    "mutation", max_examples=15, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW
+    "mutation", max_examples=30, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

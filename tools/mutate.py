@@ -1,6 +1,6 @@
 """Mutation testing of the kernel: change one operator, constant or term at a time, and see whether a test notices.
 
-    python tools/mutate.py MODULE... [--out FILE] [--every N] [--start M] [--seconds S]
+    python tools/mutate.py MODULE... [--out FILE] [--every N] [--start M] [--again FILE] [--seconds S]
 
 Each mutant runs in a fork of this process, in which everything but the kernel is already imported. A mutant is *killed*
 when a test of its module that knows what is true fails or runs out of time, and *recorded* when only the stored
@@ -351,6 +351,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants.jsonl")
     parser.add_argument("--every", type=int, default=1, help="only every N-th mutant")
     parser.add_argument("--start", type=int, default=0, help="the first of them")
+    parser.add_argument("--again", type=Path, help="a file of results: only those that no test killed there")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no mutant after so long")
     arguments = parser.parse_args()
     os.chdir(ROOT)
@@ -359,6 +360,10 @@ def main() -> None:
     for name in ("numpy", "mpmath", "flint", "pytest", "hypothesis", "hypothesis.strategies"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    again = None
+    if arguments.again:
+        results = map(json.loads, arguments.again.read_text().splitlines())
+        again = {(x["module"], x["index"]) for x in results if x["verdict"] not in ("killed", "timeout")}
     baseline = _baseline()
     arguments.out.parent.mkdir(exist_ok=True)
     start = time.monotonic()
@@ -367,6 +372,8 @@ def main() -> None:
             source = (KERNEL / f"{module}.py").read_text()
             for index, (what, mutated) in enumerate(mutants(source)):
                 if index < arguments.start or (index - arguments.start) % arguments.every:
+                    continue
+                if again is not None and (module, index) not in again:
                     continue
                 if time.monotonic() - start > arguments.seconds:
                     return

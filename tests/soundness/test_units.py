@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from math import ceil, floor, isqrt, sqrt
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -129,17 +130,17 @@ def test_residuals_are_balanced(seed: int) -> None:
     rng = random.Random(seed)
     p = rng.choice((3, 7, 11))
     row_a, row_b = ([rng.randint(-(1 << 20), 1 << 20) + rng.choice((0, 1 << 22)) for _ in range(p)] for _ in range(2))
-    z = [rng.randint(-(1 << 24), 1 << 24) for _ in range(4)]
+    z = [rng.randint(-(1 << 24), 1 << 24) >> rng.choice((0, 3, 24)) for _ in range(4)]
     family = Family(1, rng.randint(-(1 << 24), 1 << 24), (Harmonic(*z),), (), ())
     member = Member(0, rng.randint(1, 1 << 10), rng.randrange(1 << 32))
-    tables = arcs.waves(p, 1, 1)
-    r = arcs.residual(row_a, row_b, family, member, tables, 8)
-    parts = [arcs._turned(*pair, phase_powers(member.phase, 1 << 32, 1)[0], member.amplitude, 8)
+    tables, shift = arcs.waves(p, 1, 1), rng.choice((8, 19))
+    r = arcs.residual(row_a, row_b, family, member, tables, shift)
+    parts = [arcs._turned(*pair, phase_powers(member.phase, 1 << 32, 1)[0], member.amplitude, shift)
              for pair in ((z[0], z[1]), (z[2], z[3]))]  # fmt: skip
     errors = [arcs._subtract(row, [part], tables)[1] for row, part in zip((row_a, row_b), parts, strict=True)]
     assert r.error == max(errors) + 2
     assert abs(sum(r.a) - sum(r.b)) <= 3 * p
-    assert (r.amplitude, r.shift) == (member.amplitude, 8)
+    assert (r.amplitude, r.shift) == (member.amplitude, shift)
 
 
 @pytest.mark.parametrize("harmonics", [1, 2, 3])
@@ -197,6 +198,82 @@ def test_runs(marks: list[int]) -> None:
         assert sorted(cells) == [cell for cell, mark in enumerate(marks) if mark > level]
         for first, count in found:
             assert count == size or marks[(first - 1) % size] <= level >= marks[(first + count) % size]
+
+
+def _cell_by_cell(family: Family, p: int, cells: int, reach: int) -> tuple[tuple[int, ...], Any, list[Any]]:
+    """Lemmas C and I a cell at a time: thresholds, the marks of every cell by δ, and the integrals."""
+    size, bits = p * cells, limits.TABLE_BITS
+    grid, points = circle(2 * size), circle(p)
+    values, slopes, bends = [], [], []
+    for delta in range(p):
+        row = [family.dc << bits] * size
+        reached, bend, error = 0, 4 * abs(family.dc), 0
+        for h, z in enumerate(family.profile, start=1):
+            m = h * family.frequency * delta % p
+            cosine, sine = points.cosines[m], points.sines[m]
+            re = floor(Fraction(z.a_re * cosine - z.a_im * sine, 1 << bits)) + z.b_re
+            im = floor(Fraction(z.a_re * sine + z.a_im * cosine, 1 << bits)) + z.b_im
+            for c in range(size):
+                place = h * (2 * c + 1) % (2 * size)
+                row[c] += re * grid.cosines[place] - im * grid.sines[place]
+            most = arcs.abs_bound(re, im) + 2
+            reached, bend = reached + h * most, bend + (h + 2) ** 2 * most
+            error += abs(re) + abs(im) + 4 * 2**bits
+        values.append(row)
+        slopes.append(floor(Fraction(reached * 355 * 2**bits, 113 * size)) + 1 + error)
+        bends.append(floor(Fraction(5 * bend * 2**bits, 3 * size * size)) + error)
+    lowest = ceil(Fraction(max(slopes), 1 << bits))
+    shells = [t for t in family.shells if 0 < t < reach]
+    marks, integrals = [], []
+    for row, slope, bend in zip(values, slopes, bends, strict=True):
+        cuts = [1 - (t << bits) - slope for t in reversed([*shells, reach])] + [0]
+        cuts += [(t << bits) + slope for t in [*shells, reach]]
+        marks.append([sum(x >= cut for cut in cuts) for x in row])
+        active = [max(x, 0) for x in row]
+        turned = [2 * (2 * c + 1) % (2 * size) for c in range(size)]
+        re, im = (
+            floor(Fraction(sum(x * wave[m] for x, m in zip(active, turned, strict=True)) // size, 1 << bits))
+            for wave in (grid.cosines, grid.sines)
+        )
+        rough = sum(abs(x) < slope for x in row)
+        table = floor(Fraction(2 * max(active), 1 << bits))
+        integrals.append((re, im, bend + 3 * slope * rough // size + table + 6))
+    return (-lowest, *shells), marks, integrals
+
+
+@given(SEEDS)
+def test_the_profile_on_the_cells(seed: int) -> None:
+    rng = random.Random(seed)
+    p, cells, harmonics = rng.choice((3, 5, 8)), rng.randint(1, 3), rng.randint(1, 3)
+    scale = rng.choice((9, 1 << 20, 1 << 24))
+    profile = tuple(
+        Harmonic(*(rng.choice((0, rng.randint(-scale, scale))) for _ in range(4))) for _ in range(harmonics)
+    )
+    shells = tuple(sorted(rng.sample(range(1, 1 << 25), rng.randint(0, 3))))
+    family = Family(rng.randint(1, p - 1), rng.randint(-scale, scale), profile, shells, ())
+    reach = rng.choice((1, rng.randint(1, 1 << 26)))
+    found = arcs.profile_arcs(family, p, cells, reach)
+    thresholds, marks, integrals = _cell_by_cell(family, p, cells, reach)
+    assert found.thresholds == thresholds
+    assert [(x.re, x.im, x.error) for x in found.integrals] == integrals
+    levels = 2 * len(thresholds) + 1
+    assert len(found.arcs) == levels
+    for level in range(levels):
+        assert found.arcs[level] == tuple(arcs._runs(marks[delta], levels)[level] for delta in range(p))
+
+
+def test_a_profile_that_does_not_fit_a_lane_is_refused() -> None:
+    """Lanes hold |dc| + Σ(|re| + |im|) in units of 2^-54; twice Σ h·|u_h| stands for the sum."""
+    most = CAPACITY >> limits.TABLE_BITS
+    steepest = arcs.abs_bound(1000, 0) + 2
+
+    def arcs_of(dc: int) -> object:
+        return arcs.profile_arcs(Family(1, dc, (Harmonic(0, 0, 1000, 0),), (), ()), 3, 1, 1)
+
+    arcs_of(most - 2 * steepest - 1)
+    arcs_of(1 + 2 * steepest - most)
+    _rejected(Reason.CAPACITY, lambda: arcs_of(most - 2 * steepest))
+    _rejected(Reason.CAPACITY, lambda: arcs_of(2 * steepest - most))
 
 
 @given(st.lists(st.integers(0, 9), max_size=12))
