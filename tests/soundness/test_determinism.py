@@ -23,6 +23,8 @@ SCRIPT = """
 import random, sys, json
 from tests.strategies import random_case
 from verifier.kernel import check
+
+pytestmark = pytest.mark.no_cover  # samples: what they reach does not count as tested line by line
 for seed in map(int, sys.argv[1:]):
     print(json.dumps(check(*random_case(random.Random(seed)).files()).document(), sort_keys=True))
 """

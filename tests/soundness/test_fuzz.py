@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+pytestmark = pytest.mark.no_cover  # samples: what they reach does not count as tested line by line
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -22,6 +22,8 @@ from tests.oracle import Gap, attempt, truth, value
 from tests.strategies import Case, cases, mutated, random_case
 from verifier.kernel import Rejected, check
 
+pytestmark = pytest.mark.no_cover  # samples: what they reach does not count as tested line by line
+
 SEED = 2412_03773
 QUICK = os.environ.get("HYPOTHESIS_PROFILE") == "mutation"
 

@@ -187,7 +187,3 @@ class ExactMatrix:
 def integer_product(left: Sequence[int], right: Sequence[int], rows: int, inner: int, columns: int) -> list[int]:
     """Exact product of two integer matrices given, and returned, in row order."""
     return [int(x) for x in (fmpz_mat(rows, inner, left) * fmpz_mat(inner, columns, right)).entries()]
-
-
-def flint_version() -> str:
-    return f"python-flint {flint.__version__}, flint {flint.__FLINT_VERSION__}"
