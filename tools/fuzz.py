@@ -3,18 +3,20 @@
     python tools/fuzz.py [--seconds S] [--seed N] [--target NAME] [--atheris]
 
 The mutator is structure-aware: it edits bytes, JSON values, header lengths and tensor data of good files. With
---atheris (if it is installed) libFuzzer drives the same targets by coverage. Inputs that break the rules are kept in
-tests/corpus/fuzz/<target>/.
+--atheris (if it is installed) libFuzzer drives one target by the coverage of its code. Inputs that break the rules are
+kept in tests/corpus/fuzz/<target>/.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import random
 import resource
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,18 +26,31 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+
+def _instrumented() -> contextlib.AbstractContextManager[object]:
+    """What the imports of the code under test are made in."""
+    if "--atheris" not in sys.argv:
+        return contextlib.nullcontext()
+    import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
+
+    context: contextlib.AbstractContextManager[object] = atheris.instrument_imports(include=["verifier"])
+    return context
+
+
 from tests.strategies import random_case  # noqa: E402
-from verifier.errors import InputError  # noqa: E402
-from verifier.kernel import Rejected, check  # noqa: E402
-from verifier.kernel.certificate import read_certificate  # noqa: E402
-from verifier.kernel.claim import read_claim  # noqa: E402
-from verifier.kernel.model_file import read_model  # noqa: E402
-from verifier.proof.documents import PREDICATE_TYPE  # noqa: E402
-from verifier.proof.envelope import decode_bundle  # noqa: E402
-from verifier.proof.keys import parse_public_key  # noqa: E402
-from verifier.proof.policy import parse_policy  # noqa: E402
-from verifier.proof.reasons import MalformedError, VerificationError  # noqa: E402
-from verifier.proof.statement import decode_statement  # noqa: E402
+
+with _instrumented():
+    from verifier.errors import InputError
+    from verifier.kernel import Rejected, check
+    from verifier.kernel.certificate import read_certificate
+    from verifier.kernel.claim import read_claim
+    from verifier.kernel.model_file import read_model
+    from verifier.proof.documents import PREDICATE_TYPE
+    from verifier.proof.envelope import decode_bundle
+    from verifier.proof.keys import parse_public_key
+    from verifier.proof.policy import parse_policy
+    from verifier.proof.reasons import MalformedError, VerificationError
+    from verifier.proof.statement import decode_statement
 
 CORPUS = ROOT / "tests" / "corpus" / "fuzz"
 GOOD = ROOT / "tests" / "corpus" / "proof"
@@ -214,6 +229,29 @@ def run(targets: list[str], seconds: float, seed: int, most: int | None = None) 
     return counts
 
 
+def by_coverage(target: str, seconds: float, seed: int) -> None:
+    """Let libFuzzer choose the inputs to go on from, with the same mutator; it ends the process."""
+    import atheris
+
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(seeds(target)):
+            (Path(folder) / str(number)).write_bytes(data)
+        kept = CORPUS / target
+        kept.mkdir(parents=True, exist_ok=True)
+        options = [
+            f"-max_total_time={int(seconds)}",
+            f"-seed={seed + 1}",
+            "-max_len=20000",
+            f"-artifact_prefix={kept}/",
+        ]
+        atheris.Setup(
+            [sys.argv[0], *options, folder],
+            lambda data: attempt(target, data),
+            custom_mutator=lambda data, size, number: mutate(random.Random(number), bytes(data))[:size],
+        )
+        atheris.Fuzz()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60)
@@ -224,11 +262,7 @@ def main() -> None:
     targets = arguments.target or list(TARGETS)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     if arguments.atheris:
-        import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]
-
-        atheris.instrument_all()
-        atheris.Setup([sys.argv[0], f"-max_total_time={int(arguments.seconds)}"], lambda d: attempt(targets[0], d))
-        atheris.Fuzz()
+        by_coverage(targets[0], arguments.seconds, arguments.seed)
         return
     started = time.monotonic()
     counts = run(targets, arguments.seconds, arguments.seed)
