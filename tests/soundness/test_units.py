@@ -16,7 +16,7 @@ from math import ceil, floor, isqrt, sqrt
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.oracle import kernel, truth, value
@@ -180,6 +180,7 @@ def test_weights(seed: int, beyond: bool) -> None:
 
 
 @given(st.integers(-(1 << 40), 1 << 40), st.integers(-(1 << 40), 1 << 40))
+@example(1 << 20, 67)  # 107·67 = 1 mod 256: rounding up adds the most
 def test_the_modulus_bound_is_its_formula(re: int, im: int) -> None:
     high, low = max(abs(re), abs(im)), min(abs(re), abs(im))
     assert arcs.abs_bound(re, im) == high + ceil(Fraction(107 * low, 256))

@@ -49,7 +49,7 @@ REFINED = 10**10
 EXACT = 10**12
 """Multiply-adds up to which integers and balls take part."""
 REPEATS = 5
-LONG = 4.0
+LONG = 20.0
 """Seconds from which a measurement is not repeated."""
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 Observer = Callable[[str, int, int], None]
