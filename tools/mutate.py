@@ -55,7 +55,7 @@ TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
         SAMPLE,
     ),
     "logits": ((UNITS,), (LEMMAS, "-k", "closed_form or directions or turned"), (TERMS,), EXACT, SAMPLE),
-    "exhaustive": ((TERMS, "-k", "exhaustive"), SAMPLE),
+    "exhaustive": ((UNITS, "-k", "exhaustive"), (TERMS, "-k", "exhaustive"), SAMPLE),
     "check": ((UNITS,), (TERMS, "-k", "check"), SAMPLE),
 }
 TIMEOUT = 150

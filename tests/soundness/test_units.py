@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 from tests.oracle import kernel, truth, value
 from tests.strategies import Case, random_case
-from verifier.kernel import Reason, Rejected, arcs, check, circuit, limits, logits, outputs
+from verifier.kernel import Reason, Rejected, arcs, check, circuit, exhaustive, limits, logits, outputs
 from verifier.kernel.arcs import Residual, Sums
 from verifier.kernel.certificate import Family, Harmonic, Member, read_certificate
 from verifier.kernel.circuit import Circuit, Folded, Table
 from verifier.kernel.conclusion import Dyadic
 from verifier.kernel.cost import Cost
-from verifier.kernel.logits import Inputs
+from verifier.kernel.logits import ClosedForm, Inputs
 from verifier.kernel.model_file import read_model
 from verifier.kernel.outputs import Split, Splitter
 from verifier.kernel.packing import CAPACITY, pack, unpack
@@ -671,3 +671,44 @@ def test_outliers_are_refused_where_they_are_brute_force() -> None:
         Reason.BUDGET,
         lambda: kernel._require_linear(replace(certificate, outliers=tuple(range(most + 1))), model),
     )
+
+
+@given(SEEDS)
+def test_the_exhaustive_deviation(seed: int) -> None:
+    """Half the range of logits minus closed form, to the unit, and the closed form's error on both sides of it."""
+    rng = random.Random(seed)
+    p, drop, bits = rng.choice((3, 5)), rng.choice((8, 11)), limits.TABLE_BITS
+    n, big = rng.randint(1, 3), 1 << rng.choice((4, 26))
+    pre_a, pre_b = ([[rng.randint(-big, big) for _ in range(p)] for _ in range(n)] for _ in range(2))
+    out = [[rng.randint(-big, big) for _ in range(p)] for _ in range(n)]
+    skip_a, skip_b = ([[rng.randint(-big, big) for _ in range(p)] for _ in range(p)] for _ in range(2))
+    c = Circuit(p, p, n, pre_a, pre_b, out, skip_a, skip_b, 0, 0, 0, [0] * n, 0, 0)
+    size = 1 << rng.choice((2, 20, 50))
+    terms = {
+        k: [(rng.randint(-size, size), rng.randint(-size, size), rng.randint(0, size)) for _ in range(p)]
+        for k in rng.sample(range(1, p // 2 + 1), rng.randint(1, p // 2))
+    }
+    found = exhaustive.exhaustive(c, ClosedForm(terms), drop, Cost(), lambda *_: None)
+    table, worst, unit = circle(p), 0, 0
+    for delta in range(p):
+        error = sum(off + ((abs(re) + abs(im)) >> bits) + 1 for re, im, off in (row[delta] for row in terms.values()))
+        unit = max(unit, ((error + 2) << drop) + 1)
+    for a in range(p):
+        for b in range(p):
+            hidden = [max(0, pre_a[i][a] + pre_b[i][b]) for i in range(n)]
+            row = [
+                skip_a[a][t] + skip_b[b][t] + sum(h * w[t] for h, w in zip(hidden, out, strict=True)) for t in range(p)
+            ]
+            gaps = []
+            for t in range(p):
+                form = 0
+                for k, values in terms.items():
+                    m = k * (t - a - b) % p
+                    re, im, _ = values[(a - b) % p]
+                    form += re * table.cosines[m] - im * table.sines[m]
+                gaps.append(row[t] - floor(Fraction(form << drop, 1 << (bits + 1))))
+            worst = max(worst, max(gaps) - min(gaps))
+            right = (a + b) % p
+            assert found.margins[a][b] == row[right] - max(x for t, x in enumerate(row) if t != right)
+    assert found.deviation == ceil(Fraction(worst, 2)) + unit
+    assert found.deviation_below == max(0, worst // 2 - unit)
