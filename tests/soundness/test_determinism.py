@@ -18,13 +18,14 @@ from tests.soundness import digests
 from tests.strategies import Case, random_case
 from verifier.kernel import Conclusion, Rejected, balls, check, limits, tables
 
+pytestmark = pytest.mark.no_cover  # samples: what they reach does not count as tested line by line
+
 SEEDS = (4, 11, 17, 23, 42)
 SCRIPT = """
 import random, sys, json
 from tests.strategies import random_case
 from verifier.kernel import check
 
-pytestmark = pytest.mark.no_cover  # samples: what they reach does not count as tested line by line
 for seed in map(int, sys.argv[1:]):
     print(json.dumps(check(*random_case(random.Random(seed)).files()).document(), sort_keys=True))
 """
