@@ -369,7 +369,11 @@ def main() -> None:
     start = time.monotonic()
     with arguments.out.open("a") as out:
         for module in arguments.modules:
+            if again is not None and module not in {name for name, _ in again}:
+                continue
             source = (KERNEL / f"{module}.py").read_text()
+            if run(module, source, baseline) != "same":
+                raise SystemExit(f"{module}: its tests fail without any mutation")
             for index, (what, mutated) in enumerate(mutants(source)):
                 if index < arguments.start or (index - arguments.start) % arguments.every:
                     continue
