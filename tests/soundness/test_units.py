@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from itertools import chain
 from math import ceil, floor, isqrt, sqrt
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -717,3 +718,82 @@ def test_the_exhaustive_deviation(seed: int) -> None:
             assert found.margins[a][b] == row[right] - max(x for t, x in enumerate(row) if t != right)
     assert found.deviation == ceil(Fraction(worst, 2)) + unit
     assert found.deviation_below == max(0, worst // 2 - unit)
+
+
+# The terms of Theorem L
+
+
+@given(SEEDS)
+def test_the_closed_form_and_its_error(seed: int) -> None:
+    """Integral times moment, doubled, then turned: products and errors to the unit, families of a frequency added."""
+    rng = random.Random(seed)
+    p, shift = rng.choice((3, 5)), limits.PROFILE_BITS + limits.TABLE_BITS - 1
+    frequencies = [rng.randint(1, 2) for _ in range(rng.randint(1, 3))]
+    big = 1 << rng.choice((5, 54, 58))
+    integrals = [
+        tuple(arcs.Integral(rng.randint(-big, big), rng.randint(-big, big), rng.randint(0, big)) for _ in range(p))
+        for _ in frequencies
+    ]
+    moments = [(rng.randint(-(1 << 40), 1 << 40), rng.randint(-(1 << 40), 1 << 40)) for _ in frequencies]
+    families = tuple(Family(k, 0, (), (), ()) for k in frequencies)
+    certificate: Any = SimpleNamespace(families=families)
+    arc = arcs.ArcSums(Sums(p, 1), [], 0, (0, 0), 0, tuple(integrals))
+    found = logits.closed_form(arc, certificate, moments, p, Cost())
+    table, unit = circle(p), 1 << shift
+    assert sorted(found.terms) == sorted(set(frequencies))
+    for k, terms in found.terms.items():
+        for delta, term in enumerate(terms):
+            re = im = error = 0
+            for family, (q_re, q_im), row in zip(families, moments, integrals, strict=True):
+                s = row[delta]
+                if family.frequency == k:
+                    re += floor(Fraction(s.re * q_re - s.im * q_im, unit))
+                    im += floor(Fraction(s.re * q_im + s.im * q_re, unit))
+                    reach = (abs(q_re) + abs(q_im) + 2) * s.error + 2 * (abs(s.re) + abs(s.im))
+                    error += floor(Fraction(reach, unit)) + 4
+            m = k * delta % p
+            assert term == (
+                floor(Fraction(re * table.cosines[m] - im * table.sines[m], 1 << limits.TABLE_BITS)),
+                floor(Fraction(re * table.sines[m] + im * table.cosines[m], 1 << limits.TABLE_BITS)),
+                error + floor(Fraction(2 * (abs(re) + abs(im)), 1 << limits.TABLE_BITS)) + 3,
+            )
+        sizes = [isqrt(re * re + im * im) - error for re, im, error in terms]
+        assert found.amplitude(k) == max(0, *sizes)
+
+
+@given(SEEDS)
+def test_terms_where_there_is_no_family(seed: int) -> None:
+    """At an output frequency of no family all that is written counts: the largest, over inputs and offsets."""
+    rng = random.Random(seed)
+    p = 7
+    terms = logits._Terms([], ClosedForm({}), (1, 3), p)
+    most, direct = [0, 0], 0
+    for delta in range(3):
+        inputs = _inputs(rng, p, 2)
+        terms.add(inputs, delta)
+        sizes = [arcs.abs_bounds(*inputs.turned[2 * j : 2 * j + 2]) for j in range(2)]
+        most = [max(x, *column) for x, column in zip(most, sizes, strict=True)]
+        for b in range(p):
+            rest = ceil(Fraction(inputs.rest[b], 2)) + sum(column[b] for column in inputs.radii)
+            direct = max(direct, rest + sum(column[b] for column in sizes))
+    assert terms.other == {1: most[0], 3: most[1]}
+    assert terms.direct == direct
+    found, budget, _ = terms.result((0, 0))
+    assert budget.other == terms.other
+    assert found == min(direct, sum(most) + budget.band + budget.output)
+
+
+@given(SEEDS, st.booleans())
+def test_the_margin_of_one_input(seed: int, beyond: bool) -> None:
+    rng = random.Random(seed)
+    p, frequencies = 7, tuple(rng.sample((1, 2, 3), rng.randint(1, 3)))
+    count, rows = len(frequencies), logits.directions(7, frequencies).rows
+    big = 1 << rng.choice((3, 20, 61))
+    x = logits.Input([rng.randint(-big, big) for _ in range(2 * count)], [rng.randint(0, big) for _ in range(count)],
+                     rng.randint(0, big), rng.randint(-big, big))  # fmt: skip
+    tail = (x.rest << limits.TABLE_BITS) + sum(abs(value) for value in x.turned)
+    found = [sum(v * w for v, w in zip([*x.turned, *x.radii, tail], row, strict=True)) for row in rows]
+    if beyond:
+        found.append((sum(x.turned[::2]) - sum(x.radii) + 2 * x.over) << limits.TABLE_BITS)
+    assert len(rows) == p - 1
+    assert logits.full_margin(x, rows, beyond) == min(found)
