@@ -19,7 +19,7 @@ from verifier.console import table_text
 from verifier.files import write_atomically
 from verifier.formats import import_file
 from verifier.kernel import Conclusion, Dyadic
-from verifier.results import Result, lower, summary, upper, value
+from verifier.results import Result, fraction, lower, summary, upper
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -66,7 +66,7 @@ def row(name: str, found: pipeline.Prepared) -> tuple[str, ...]:
     c = _conclusion(found.outcome)
     a = c.accuracy
     by = f"{a.linear} linear, {a.refined} refined" if a.refined else "linear"
-    harmonic = max(value(bound.harmonic) for bound in c.quadrature) * OVER_NAIVE
+    harmonic = max(fraction(bound.harmonic) for bound in c.quadrature) * OVER_NAIVE
     operations = Fraction(sum(c.operations.values()), c.parameters)
     return (
         name,
@@ -74,7 +74,7 @@ def row(name: str, found: pipeline.Prepared) -> tuple[str, ...]:
         lower(a.min_margin, 3),
         lower(_true_margin(found), 3),
         _rounded_up(harmonic, 3),
-        upper(max((bound.relative_bound for bound in c.quadrature), key=value), 3),
+        upper(max((bound.relative_bound for bound in c.quadrature), key=fraction), 3),
         upper(c.logits.max_error, 3),
         str(-(-operations.numerator // operations.denominator)),
     )

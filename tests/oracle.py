@@ -99,6 +99,16 @@ def captured() -> Iterator[dict[str, Any]]:
             setattr(kernel, name, function)
 
 
+def concluded(case: Case) -> tuple[Conclusion, dict[str, Any]] | None:
+    """The kernel's conclusion about a case and what it kept on the way; None when it rejects."""
+    files = case.files()
+    with captured() as kept:
+        try:
+            return kernel.check(*files), kept
+        except Rejected:
+            return None
+
+
 def relu_integral(dc: float, harmonics: Sequence[complex]) -> complex:
     """∫_0^1 ReLU(T(x))·e(2x) dx for T = dc + Σ_h Re(u_h·e(hx)): roots of a polynomial, then antiderivatives."""
     modes = {0: complex(dc)}
@@ -303,10 +313,5 @@ def _confront_budget(conclusion: Conclusion) -> None:
 
 def attempt(case: Case) -> Gap | None:
     """Check a case and confront the conclusion with the truth; None when the kernel rejects it."""
-    files = case.files()
-    with captured() as kept:
-        try:
-            conclusion = kernel.check(*files)
-        except Rejected:
-            return None
-    return confront(case, conclusion, kept)
+    found = concluded(case)
+    return None if found is None else confront(case, *found)

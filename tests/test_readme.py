@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-from types import ModuleType
 
 import pytest
 
+from tests.scripts import load
 from tests.shipped import MODELS, ROOT, SHIPPED, certified
 from verifier import cli
 
 TEXT = (ROOT / "README.md").read_text()
 ADVICE = "run: python scripts/readme.py"
 
-
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "scripts" / "readme.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-README = script()
+README = load("scripts/readme.py")
 PARTS: dict[str, str] = README.parts(TEXT)
 
 

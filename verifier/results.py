@@ -70,7 +70,8 @@ def lower(number: Dyadic, digits: int = JSON_DIGITS) -> str:
     return decimal_bound(number.mantissa, number.exponent, digits, "lower")
 
 
-def value(number: Dyadic) -> Fraction:
+def fraction(number: Dyadic) -> Fraction:
+    """The exact value."""
     return number.mantissa * Fraction(2) ** number.exponent
 
 
@@ -340,7 +341,7 @@ def _quadrature_table(c: Conclusion, outcome: Outcome) -> Table:
 
 def _network(bound: QuadratureBound, digits: int) -> str | None:
     """The network's own error at a frequency over the naive bound; None where none is known."""
-    relative = relative_network_error(value(bound.network_error), value(bound.amplitude))
+    relative = relative_network_error(fraction(bound.network_error), fraction(bound.amplitude))
     if relative is None:
         return None
     return decimal_bound(-(-relative.numerator * 2**64 // relative.denominator), -64, digits, "upper")
@@ -349,7 +350,7 @@ def _network(bound: QuadratureBound, digits: int) -> str | None:
 def largest_term(c: Conclusion) -> str:
     """The largest term of the error budget, in words and with its bound."""
     whole = {name: term if isinstance(term, Dyadic) else total(term.values()) for name, term in c.logits.budget.items()}
-    name = max(whole, key=lambda name: value(whole[name]))
+    name = max(whole, key=lambda name: fraction(whole[name]))
     return f"{BUDGET_NAMES.get(name, name)}, {upper(whole[name], TEXT_DIGITS)}"
 
 
@@ -359,7 +360,7 @@ def _budget_table(c: Conclusion) -> Table:
         if isinstance(term, Dyadic):
             parts, whole = "", term
         else:
-            listed = sorted(term.items(), key=lambda item: -value(item[1]))
+            listed = sorted(term.items(), key=lambda item: -fraction(item[1]))
             shown = [f"{k}: {upper(x, TEXT_DIGITS)}" for k, x in listed[:4]]
             more = f", {len(listed) - 4} more" if len(listed) > 4 else ""
             parts, whole = ", ".join(shown) + more, total(term.values())

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from verifier.model import FoldedCircuit, write_model
-from verifier.report.bounds import InputBounds, fraction, gather, input_bounds, method_error, term_total
+from verifier.report.bounds import InputBounds, gather, input_bounds, method_error, term_total
 from verifier.report.facts import closed_forms, kuiper, mechanism_document, profile, read_mechanism, wheels, wrap
 from verifier.report.figures import View, waterfall
 from verifier.report.subject import Subject, find_subject
+from verifier.results import fraction
 
 
 def logits(circuit: FoldedCircuit, a: int, b: int) -> np.ndarray:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
 import pytest
+
+from tests.scripts import load
 
 pytestmark = pytest.mark.no_cover  # samples: what they reach does not count as tested line by line
 
-ROOT = Path(__file__).parents[2]
-
-
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fuzz", ROOT / "tools" / "fuzz.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-fuzz = _load()
+fuzz = load("tools/fuzz.py")
 
 
 @pytest.mark.parametrize("target", list(fuzz.TARGETS))

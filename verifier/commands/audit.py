@@ -7,6 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from verifier.cli import FAILED, OK
+from verifier.commands.verify import read_input
 from verifier.console import add_output_arguments, emit_json, print_table, say
 from verifier.errors import InputError
 
@@ -30,8 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     limit = 1 << 30
     if arguments.inputs is not None and arguments.inputs < 1:
         raise InputError("--inputs", "", "must be at least 1")
-    model = _read(arguments.model, limit)
-    certificate = _read(arguments.certificate or arguments.proof.parent / "certificate.json", limit)
+    model = read_input(arguments.model, limit)
+    certificate = read_input(arguments.certificate or arguments.proof.parent / "certificate.json", limit)
     conclusion = _conclusion(arguments.proof, model, certificate)
     checks = audit(model, certificate, conclusion, str(arguments.model), arguments.inputs)
     agrees = all(check.agrees for check in checks)
@@ -57,7 +58,7 @@ def _conclusion(path: Path, model: bytes, certificate: bytes) -> dict[str, objec
     from verifier.proof.reasons import MalformedError, VerificationError
     from verifier.proof.statement import decode_statement
 
-    data = _read(path, 1 << 27)
+    data = read_input(path, 1 << 27)
     if b'"verifier-claim/' in data:
         from verifier.kernel import Rejected, check
 
@@ -78,14 +79,3 @@ def _conclusion(path: Path, model: bytes, certificate: bytes) -> dict[str, objec
         if hashlib.sha256(content).hexdigest() != digest:
             raise InputError(path, "", f"is about another {name}")
     return dict(statement.conclusion)
-
-
-def _read(path: Path, limit: int) -> bytes:
-    from verifier.files import FileError, read_limited
-
-    try:
-        return read_limited(path, limit)
-    except FileError as error:
-        raise InputError(path, "", str(error)) from None
-    except OSError as error:
-        raise InputError(path, "", error.strerror or "cannot be read") from None

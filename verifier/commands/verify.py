@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.countersign is not None and os.path.lexists(arguments.countersign):
         raise InputError(arguments.countersign, "", "exists already")
     policy = read_policy(arguments.policy)
-    bundles = [_read(path, MAX_BUNDLE_BYTES) for path in arguments.proof]
+    bundles = [read_input(path, MAX_BUNDLE_BYTES) for path in arguments.proof]
     started = time.monotonic()
     try:
         verified = _verify(arguments, bundles, policy)
@@ -87,12 +87,12 @@ def _verify(arguments: argparse.Namespace, bundles: list[bytes], policy: Policy)
     from verifier.proof.verify import verify
 
     folder = arguments.proof[0].parent
-    model = _read(arguments.model, gate.MAX_MODEL_BYTES)
-    claim = _read(arguments.claim or folder / gate.CLAIM, MAX_CLAIM_BYTES)
+    model = read_input(arguments.model, gate.MAX_MODEL_BYTES)
+    claim = read_input(arguments.claim or folder / gate.CLAIM, MAX_CLAIM_BYTES)
     named: Path | None = arguments.certificate
     certificate = None
     if named is not None or not arguments.no_recheck:
-        certificate = _read(named or folder / gate.CERTIFICATE, gate.MAX_CERTIFICATE_BYTES)
+        certificate = read_input(named or folder / gate.CERTIFICATE, gate.MAX_CERTIFICATE_BYTES)
     if arguments.countersign is not None:
         policy = dataclasses.replace(policy, threshold=1)  # a further signature is what it lacks
     with progress(quiet=arguments.quiet or arguments.json) as observe:
@@ -120,7 +120,11 @@ def _countersign(out: Path, bundle: bytes, key_path: Path | None) -> str:
     return key.public.keyid
 
 
-def _read(path: Path, limit: int) -> bytes:
+def read_input(path: Path, limit: int) -> bytes:
+    """The bytes of a file named on the command line.
+
+    **Raises** `InputError`.
+    """
     from verifier.files import FileError, read_limited
 
     try:

@@ -191,7 +191,6 @@ def _refine(
     rows = directions(p, frequencies).rows
     beyond = circuit.outputs > p
     refined, spent = 0, 0
-    failing: list[tuple[int, int, int]] = []
     for delta in range(p):
         places = [((b + delta) % p, b) for b in range(p)]
         if all(margins[a][b] > 0 for a, b in places):

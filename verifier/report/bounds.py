@@ -29,16 +29,12 @@ from verifier.kernel.logits import directions, full_margin, inputs_at
 from verifier.kernel.model_file import read_model
 from verifier.pipeline import Observer, Outcome, ignore, run_kernel
 from verifier.report.subject import Subject, claim_of
+from verifier.results import fraction
 
 EXHAUSTIVE_WORK = 2_000_000_000
 """Multiply-adds up to which the exhaustive strategy is run for comparison."""
 RIVALS = 4_000_000
 """p³ up to which the bounds of single outputs are kept."""
-
-
-def fraction(value: Dyadic) -> Fraction:
-    """The exact value."""
-    return value.mantissa * Fraction(2) ** value.exponent
 
 
 def term_total(value: Dyadic | dict[int, Dyadic]) -> Fraction:

@@ -20,8 +20,9 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from verifier.report.bounds import Evidence, Strategy, fraction, method_error, term_total
+from verifier.report.bounds import Evidence, Strategy, method_error, term_total
 from verifier.report.facts import Mechanism, Wheel, profile_value, translated, wheels, wrap
+from verifier.results import fraction
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,7 @@ from verifier import __version__
 from verifier.errors import one_line
 from verifier.kernel.conclusion import Conclusion, Dyadic
 from verifier.proof.kernel import conclusion_value
-from verifier.report.bounds import Evidence, InputBounds, fraction, operations_of, term_total
+from verifier.report.bounds import Evidence, InputBounds, operations_of, term_total
 from verifier.report.facts import Mechanism
 from verifier.report.figures import (
     BLUE,
@@ -37,7 +37,7 @@ from verifier.report.figures import (
     render,
 )
 from verifier.report.subject import Subject
-from verifier.results import BUDGET_NAMES, NAIVE, lower, total, upper
+from verifier.results import BUDGET_NAMES, NAIVE, fraction, lower, total, upper
 
 DIGITS = 4
 COLOURS = {
