@@ -18,8 +18,8 @@ ROUNDS = 6
 
 
 def find_directions(r: Reading, s: Sample, margin_share: float, first: int) -> Array:
-    """The fewest directions (q, L) that certify `margin_share` of the true least margin, or of the right inputs if not
-    all of them are right; the best if none do.
+    """The fewest directions (q, L) that certify `margin_share` of the true least margin; if none do, of what the best
+    certify. If not all inputs are right: the fewest that certify as many as can be.
 
     **Arguments**
 
@@ -31,19 +31,27 @@ def find_directions(r: Reading, s: Sample, margin_share: float, first: int) -> A
     basis = _leading(table * start, min(BASIS, len(table)))
     inside = basis.T @ table
     outside = np.maximum((table**2).sum(axis=0) - (inside**2).sum(axis=0), 0)
-    low, high, count = 1, min(DIRECTIONS, len(table)), first
-    best: tuple[float, Array] | None = None
-    while low <= high:
-        count = min(max(count, low), high)
+
+    def tried(count: int) -> tuple[float, Array]:
         u = basis @ _reweighted(inside, outside, mean, start, count)
         u = np.round(np.ldexp(u, BITS)) * 2.0**-BITS
-        share = certified_share(s.margins, certified_margins(r, s, u))
-        if share >= margin_share or best is None or best[0] < min(share, margin_share):
-            best = (share, u)
-        low, high = (low, count - 1) if share >= margin_share else (count + 1, high)
+        return certified_share(s.margins, certified_margins(r, s, u)), u
+
+    low, high, count = 1, min(DIRECTIONS, len(table)), first
+    most, best = tried(high)
+    if s.margins.min() > 0 and most > 0:
+        wanted = margin_share * (1.0 if most >= margin_share else most)
+    else:
+        wanted = most
+    while low < high:
+        count = min(max(count, low), high - 1)
+        share, u = tried(count)
+        if share >= wanted:
+            high, best = count, u
+        else:
+            low = count + 1
         count = (low + high) // 2
-    assert best is not None
-    return best[1]
+    return best
 
 
 def _centred(table: Array, p: int) -> Array:

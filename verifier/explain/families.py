@@ -17,6 +17,7 @@ HARMONICS = 6
 OUTPUTS = 4
 NODES = 256  # of the integral here; the kernel takes more
 STEPS = 24
+LAWSON = 8
 RIDGE = 3e-3  # how strongly the fit is held to the neurons' own mean profile
 STRAY = 0.02  # a frequency whose neurons write less than this share of everything is no frequency of the mechanism
 COHERENT = 0.3  # and so is one whose neurons' outputs cancel: |Q_1| below this share of Σ α_i·|ω_i|
@@ -39,7 +40,7 @@ class Family:
 def find_families(r: Reading, s: Sample) -> list[Family]:
     """Families of the frequencies that matter, fitted; none if none does."""
     half = (r.p - 1) // 2
-    truth = mean_coefficients(r, s)
+    truth = middle_coefficients(r, s)
     omega = r.zw[np.arange(len(r.a)), r.frequency]
     offset = (r.za[:, 0] + r.zb[:, 0]).real / 2
     usable = r.amplitude > np.maximum(1e-8 * r.amplitude.max(), np.abs(offset) / 6)
@@ -77,10 +78,20 @@ def _folded(j: int, p: int) -> tuple[int, bool]:
     return (p - j, True) if 2 * j > p else (j, False)
 
 
-def mean_coefficients(r: Reading, s: Sample) -> Complex:
-    """The network's own coefficients, shape (⌊p/2⌋ + 1, deltas): means over b, turned by the answer."""
-    mean = turned(r, s, s.logits).mean(axis=1)
-    result: Complex = 2 / r.p * np.fft.fft(mean, axis=1)[:, : r.p // 2 + 1].T
+def middle_coefficients(r: Reading, s: Sample) -> Complex:
+    """The network's own coefficients, turned by the answer: for each δ the middle over b, shape (⌊p/2⌋ + 1, deltas).
+
+    The middle starts as the mean; then each b counts the more the further it is away (Lawson), so that the greatest
+    distance becomes small.
+    """
+    each = 2 / r.p * np.fft.fft(turned(r, s, s.logits), axis=2)[:, :, : r.p // 2 + 1]
+    weight = np.ones(each.shape[:2])
+    middle = each.mean(axis=1)
+    for _ in range(LAWSON):
+        weight *= np.linalg.norm(each[:, :, 1:] - middle[:, None, 1:], axis=2) + 1e-300
+        weight /= weight.max(axis=1, keepdims=True)
+        middle = (weight[:, :, None] * each).sum(axis=1) / weight.sum(axis=1)[:, None]
+    result: Complex = middle.T
     return result
 
 
