@@ -1,8 +1,8 @@
 """Output directions (Lemma B): as few as leave enough of the true least margin to certify (float64).
 
-With orthonormal directions U the kernel knows UUᵀ·logits exactly and charges η = Σ_i range_c(V[:, i])·h_i for the rest
-V = W − UUᵀW, the skips' rest beside it. That is a sum of norms, not of squares; so the singular vectors of W are reweighted
-until they make the sum of norms small (each column by the square root of mean activation over norm of its rest).
+With orthonormal directions U the kernel knows UUᵀ·logits exactly and charges η = Σ_i range_c(V[:, i])·h_i for the
+rest V = W − UUᵀW, the skips' rest beside it. That is a sum of norms, not of squares; so the singular vectors of W are
+reweighted until they make the sum of norms small (each column by the root of mean activation over norm of its rest).
 """
 
 from __future__ import annotations
@@ -33,16 +33,13 @@ def find_directions(r: Reading, s: Sample, margin_share: float, first: int) -> A
     outside = np.maximum((table**2).sum(axis=0) - (inside**2).sum(axis=0), 0)
 
     def tried(count: int) -> tuple[float, Array]:
-        u = basis @ _reweighted(inside, outside, mean, start, count)
-        u = np.round(np.ldexp(u, BITS)) * 2.0**-BITS
+        u: Array = np.round(np.ldexp(basis @ _reweighted(inside, outside, mean, start, count), BITS)) * 2.0**-BITS
         return certified_share(s.margins, certified_margins(r, s, u)), u
 
     low, high, count = 1, min(DIRECTIONS, len(table)), first
     most, best = tried(high)
-    if s.margins.min() > 0 and most > 0:
-        wanted = margin_share * (1.0 if most >= margin_share else most)
-    else:
-        wanted = most
+    sound = s.margins.min() > 0 and most > 0
+    wanted = margin_share * (1.0 if most >= margin_share else most) if sound else most
     while low < high:
         count = min(max(count, low), high - 1)
         share, u = tried(count)
@@ -55,7 +52,7 @@ def find_directions(r: Reading, s: Sample, margin_share: float, first: int) -> A
 
 
 def _centred(table: Array, p: int) -> Array:
-    """Without what is the same for all of the first p outputs, and for all others: no difference of two depends on it."""
+    """Without what all of the first p outputs share, and without what all others share: no difference depends on it."""
     parts = [part - part.mean(axis=0) for part in (table[:p], table[p:]) if len(part)]
     return np.concatenate(parts)
 
