@@ -42,21 +42,13 @@ def encode(
 def decode(r: Reading, certificate: bytes) -> tuple[list[Family], Array, dict[int, Indices]]:
     """What a certificate says, in floating point; of this package's own certificates only."""
     document: dict[str, Any] = json.loads(certificate)
+    unit = document["amplitude_exponent"] - r.exponent
     families = []
     for f in document["families"]:
         neurons, amplitude, phase = (np.array(x) for x in zip(*f["members"], strict=True))
-        theta = np.concatenate([[f["dc"]], np.array(f["profile"], dtype=float).ravel()]) * 2.0**-PROFILE_BITS
-        unit = document["amplitude_exponent"] - r.exponent
-        families.append(
-            Family(
-                frequency=f["frequency"],
-                theta=theta,
-                outputs=f["outputs"],
-                neurons=neurons,
-                amplitude=np.ldexp(amplitude.astype(float), unit),
-                phase=phase * 2.0**-PHASE_BITS,
-            )
-        )
+        alpha = np.ldexp(amplitude.astype(float), unit)
+        theta = np.array([f["dc"], *(x for row in f["profile"] for x in row)]) * 2.0**-PROFILE_BITS
+        families.append(Family(f["frequency"], theta, f["outputs"], neurons, alpha, phase * 2.0**-PHASE_BITS))
     orders = {item["frequency"]: np.array(item["neurons"], dtype=np.int64) for item in document["others"]}
     return families, np.array(document["directions"]) * 2.0**-BITS, orders
 

@@ -33,7 +33,7 @@ def find_directions(r: Reading, s: Sample, margin_share: float, first: int) -> A
     outside = np.maximum((table**2).sum(axis=0) - (inside**2).sum(axis=0), 0)
 
     def tried(count: int) -> tuple[float, Array]:
-        u: Array = np.round(np.ldexp(basis @ _reweighted(inside, outside, mean, start, count), BITS)) * 2.0**-BITS
+        u: Array = np.rint(2.0**BITS * (basis @ _reweighted(inside, outside, mean, start, count))) * 2.0**-BITS
         return certified_share(s.margins, certified_margins(r, s, u)), u
 
     low, high, count = 1, min(DIRECTIONS, len(table)), first

@@ -60,9 +60,8 @@ def read(circuit: FoldedCircuit) -> Reading:
     a, b, w = (np.asarray(table, dtype=np.float64) for table in (circuit.A, circuit.B, circuit.W))
     s1, s2 = (np.zeros((q, p)) if s is None else np.asarray(s, dtype=np.float64) for s in (circuit.S1, circuit.S2))
     exponent, out_exponent = _exponent(a, b), _exponent(w)
-    skips = _exponent(s1, s2)
-    if skips > exponent + out_exponent + 60 or not w.any():  # next to the skips, the neurons are nothing
-        out_exponent = skips - exponent
+    if (s1.any() or s2.any()) and (not w.any() or _exponent(s1, s2) > exponent + out_exponent + 60):
+        out_exponent = _exponent(s1, s2) - exponent  # next to the skips, the neurons are nothing
     a, b, w = np.ldexp(a, -exponent), np.ldexp(b, -exponent), np.ldexp(w, -out_exponent)
     s1, s2 = (np.ldexp(s, -exponent - out_exponent) for s in (s1, s2))
     za, zb, zw = (2 / p * np.fft.fft(table, axis=1) for table in (a, b, w[:p].T))
