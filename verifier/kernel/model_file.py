@@ -1,4 +1,4 @@
-"""Reading a model file: a strict parser of the safetensors format, from bytes to exact integers.
+"""Reading a model file: a strict parser of the safetensors format, from bytes to exact numbers.
 
 The theorem is about these bytes. The header must be strict JSON, the tensors exactly those of the format, and their
 data must fill the rest of the file without an overlap or a hole.
@@ -7,34 +7,70 @@ data must fill the rest of the file without an overlap or a hole.
 from __future__ import annotations
 
 import re
-import sys
-from array import array
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import repeat
-from math import frexp, isfinite, prod
-from operator import mul
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 from verifier.kernel import limits
+from verifier.kernel.arrays import Ints
+from verifier.kernel.claim import TASK
+from verifier.kernel.forms import Integer, Items, Json, Record, Text, choice, decode, read
 from verifier.kernel.reasons import Reason, Rejected, require
-from verifier.kernel.strict_json import Fields, Json, decode, integer
 
-TASK = "(a + b) mod p"
 TRANSFORMER = "verifier-model/1"
 CIRCUIT = "verifier-circuit/1"
+_DECIMAL = Text("[1-9][0-9]{0,8}", "a plain decimal")
+_COMMON: dict[str, Text] = {"format": Text(), "task": Text(), "p": _DECIMAL, "provenance": Text()}
 METADATA = {
-    TRANSFORMER: ("format", "task", "p", "layout", "attention", "provenance"),
-    CIRCUIT: ("format", "task", "p", "provenance"),
+    TRANSFORMER: Record({**_COMMON, "layout": Text(), "attention": Text()}),
+    CIRCUIT: Record({**_COMMON}),
 }
+_OFFSET = Integer(0, limits.MODEL_BYTES)
+TENSOR = Record(
+    {
+        "dtype": choice("F32", "F64"),
+        "shape": Items(Integer(1, 1 << 20), 0, 3),
+        "data_offsets": Items(_OFFSET, 2, 2),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of exact dyadic numbers: entry = integer · 2^exponent, in row order."""
+    """A tensor of binary32 (or, when `wide`, binary64) numbers as their bits, uint64, any shape."""
 
-    shape: tuple[int, ...]
-    integers: list[int]
-    exponent: int
+    bits: NDArray[np.uint64]
+    wide: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.bits.shape
+
+    def exponents(self) -> Ints:
+        """The biased exponent of every entry."""
+        fraction, mask = (52, 0x7FF) if self.wide else (23, 0xFF)
+        return ((self.bits >> np.uint64(fraction)) & np.uint64(mask)).astype(np.int64)
+
+    def fixed_point(self, digits: int) -> tuple[Ints, int, bool]:
+        """(m, e, exact): every entry is within 2^e of m·2^e, and equal to it when `exact`; |m| < 2^`digits` <= 2^60.
+
+        e is such that the entry with the greatest exponent has all of the digits. Rounded toward zero.
+        """
+        fraction, bias = (52, 1075) if self.wide else (23, 150)
+        biased = self.exponents()
+        mantissa = (self.bits & np.uint64((1 << fraction) - 1)).astype(np.int64)
+        mantissa += np.minimum(biased, 1) << fraction  # subnormal numbers have no hidden bit,
+        powers = np.maximum(biased, 1) - bias  # and the exponent of the least normal one: entry = mantissa·2^power
+        exponent = int(powers[mantissa != 0].max(initial=-bias)) + fraction + 1 - digits
+        shift = powers - exponent
+        left, right = np.clip(shift, 0, 62 - fraction), np.clip(-shift, 0, fraction + 1)
+        lost = mantissa & ((np.int64(1) << right) - 1)
+        magnitude = np.where(mantissa != 0, (mantissa >> right) << left, 0)
+        negative = (self.bits >> np.uint64(63 if self.wide else 31)) != 0
+        return np.where(negative, -magnitude, magnitude), exponent, not bool(lost.any())
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +133,9 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     form = raw.get("format")
     if not isinstance(form, str) or form not in METADATA:
         raise Rejected(Reason.FORMAT, f"{source} metadata.format: not {TRANSFORMER!r} or {CIRCUIT!r}")
-    metadata = Fields(raw, f"{source} metadata", METADATA[form])
-    require(metadata.text("task") == TASK, Reason.TASK, f"{source} metadata.task: not {TASK!r}")
-    metadata.text("provenance")  # facts about the origin: bounded, and otherwise not used
-    p = _decimal(metadata.text("p"), f"{source} metadata.p", 3, limits.MODULUS)
+    metadata = read(METADATA[form], raw, f"{source} metadata")  # provenance: for people, bounded and not used
+    require(metadata["task"] == TASK, Reason.TASK, f"{source} metadata.task: not {TASK!r}")
+    p = read(Integer(3, limits.MODULUS), int(metadata["p"]), f"{source} metadata.p")
     spans = _spans(entries, source)
     body = memoryview(data)[8 + length :]
     _require_tiling(spans, len(body), source)
@@ -108,15 +143,11 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
         positions: tuple[Position, ...] = ()
         sizes = _circuit_sizes(spans, p, source)
     else:
-        positions = _positions(metadata, source)
+        positions = _positions(metadata["layout"], metadata["attention"], source)
         sizes = _transformer_sizes(spans, len(positions), source)
-        needed = [p + x.offset if x.holds != "=" else x.offset + 1 for x in positions]
+        needed = max(p + x.offset if x.holds != "=" else x.offset + 1 for x in positions)
         vocabulary = sizes["embed.W_E"][0]
-        require(
-            max(needed) <= vocabulary,
-            Reason.TENSOR,
-            f"{source} embed.W_E: {vocabulary} tokens, layout needs more",
-        )
+        require(needed <= vocabulary, Reason.TENSOR, f"{source} embed.W_E: {vocabulary} tokens, layout needs {needed}")
         require(sizes["unembed.b_U"][0] >= p, Reason.TENSOR, f"{source} unembed.W_U: fewer than p outputs")
     for name, shape in sizes.items():
         require(
@@ -124,11 +155,8 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
             Reason.TENSOR,
             f"{source} {name}: shape {list(spans[name].shape)}, expected {list(shape)}",
         )
-    require(
-        spans.keys() == sizes.keys(),
-        Reason.TENSOR,
-        f"{source}: unknown tensor {_first(spans.keys() - sizes.keys())}",
-    )
+    unknown = sorted(name[:60] for name in spans.keys() - sizes.keys())
+    require(not unknown, Reason.TENSOR, f"{source}: unknown tensor {unknown[:1]}")
     tensors = {name: _tensor(body[span.start : span.end], span, f"{source} {name}") for name, span in spans.items()}
     return ModelFile(p, positions, tensors)
 
@@ -141,34 +169,16 @@ class _Span:
     end: int
 
 
-def _first(names: set[str]) -> str:
-    return repr(min(names)[:60]) if names else "none"
-
-
-def _decimal(text: str, where: str, low: int, high: int) -> int:
-    require(re.fullmatch("[1-9][0-9]{0,8}", text) is not None, Reason.FIELD, f"{where}: not a plain decimal")
-    return integer(int(text), where, low, high)
-
-
 def _spans(entries: dict[str, Json], source: str) -> dict[str, _Span]:
     require(len(entries) <= 64, Reason.TENSOR, f"{source}: {len(entries)} tensors")
     spans = {}
     for name, value in entries.items():
         where = f"{source} {name[:60]}"
-        fields = Fields(value, where, ("dtype", "shape", "data_offsets"))
-        dtype = fields.text("dtype")
-        require(
-            dtype in ("F32", "F64"),
-            Reason.TENSOR,
-            f"{where}: dtype {dtype[:12]!r}, only F32 (F64 when folded)",
-        )
-        shape = tuple(integer(x, f"{where}.shape", 1, 1 << 20) for x in fields.items("shape", 3))
-        offsets = fields.items("data_offsets", 2)
-        require(len(offsets) == 2, Reason.FIELD, f"{where}.data_offsets: not two numbers")
-        start, end = (integer(x, f"{where}.data_offsets", 0, limits.MODEL_BYTES) for x in offsets)
-        size = prod(shape) * (4 if dtype == "F32" else 8)
+        fields = read(TENSOR, value, where)
+        shape, (start, end) = tuple(fields["shape"]), fields["data_offsets"]
+        size = prod(shape) * (4 if fields["dtype"] == "F32" else 8)
         require(end - start == size, Reason.LAYOUT, f"{where}: {end - start} bytes for {size} bytes of data")
-        spans[name] = _Span(dtype, shape, start, end)
+        spans[name] = _Span(fields["dtype"], shape, start, end)
     return spans
 
 
@@ -180,9 +190,8 @@ def _require_tiling(spans: dict[str, _Span], size: int, source: str) -> None:
     require(at == size, Reason.LAYOUT, f"{source}: {size} bytes of data, tensors end at {at}")
 
 
-def _positions(metadata: Fields, source: str) -> tuple[Position, ...]:
-    layout = metadata.text("layout").split(" ")
-    weights = metadata.text("attention").split(" ")
+def _positions(layout_text: str, attention: str, source: str) -> tuple[Position, ...]:
+    layout, weights = layout_text.split(" "), attention.split(" ")
     require(len(layout) <= limits.POSITIONS, Reason.SIZE, f"{source} metadata.layout: {len(layout)} positions")
     require(len(weights) == len(layout), Reason.FIELD, f"{source} metadata.attention: not one weight per position")
     return tuple(_position(item, weight, source) for item, weight in zip(layout, weights, strict=True))
@@ -253,22 +262,16 @@ def _circuit_sizes(spans: dict[str, _Span], p: int, source: str) -> dict[str, tu
 
 
 def _tensor(data: memoryview, span: _Span, where: str) -> Tensor:
-    """Floats to integers, exactly: every value is a multiple of the last bit of the smallest nonzero one."""
-    values = array("f" if span.dtype == "F32" else "d")
-    values.frombytes(data)
-    if sys.byteorder == "big":
-        values.byteswap()
-    require(all(map(isfinite, values)), Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
-    sizes = array(values.typecode, map(abs, values))
-    least = min(filter(None, sizes), default=1.0)
-    greatest = max(sizes, default=0.0)
-    digits, lowest = (24, -149) if span.dtype == "F32" else (53, -1074)
-    if span.dtype == "F64":
+    """The bits of the floats, as integers; they are never floats here."""
+    wide = span.dtype == "F64"
+    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(np.uint64)
+    tensor = Tensor(bits.reshape(span.shape), wide)
+    exponents = tensor.exponents()
+    top = int(exponents.max())
+    require(top < (2047 if wide else 255), Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
+    if wide:
         bound = limits.EXPONENT_64
-        in_range = frexp(least)[1] >= -bound and frexp(greatest)[1] <= bound
+        nonzero = exponents[(bits << np.uint64(1)).reshape(span.shape) != 0]
+        in_range = nonzero.size == 0 or (int(nonzero.min()) >= 1023 - bound and top <= 1023 + bound)
         require(in_range, Reason.RANGE, f"{where}: a value is not between 2^-{bound} and 2^{bound}")
-    exponent = max(frexp(least)[1] - digits, lowest)
-    # x·2^-exponent is an integer and exact in binary64: at most 24 (53) significant bits, no overflow by the range
-    # above.
-    scale = 2.0**-exponent
-    return Tensor(span.shape, list(map(int, map(mul, values, repeat(scale)))), exponent)
+    return tensor
