@@ -73,12 +73,12 @@ def exact_product(x: Ints, y: Ints, what: str) -> Ints:
     require_capacity(4 * inner * a * b, what)
     room = SIGNIFICAND - (inner - 1).bit_length()
     bits_x, bits_y = a.bit_length(), b.bit_length()
+    if bits_x + bits_y <= room:
+        return _product(x, y)
     _, cut_x, cut_y = min(
         (m * k, m, k) for m in range(1, 9) for k in range(1, 9) if -(-bits_x // m) + -(-bits_y // k) <= room
     )
     width_x, width_y = -(-bits_x // cut_x), -(-bits_y // cut_y)
-    if cut_x == cut_y == 1:
-        return _product(x, y)
     parts = []
     for i, left in enumerate(_digits(x, width_x, cut_x)):
         for j, right in enumerate(_digits(y, width_y, cut_y)):

@@ -272,12 +272,9 @@ def _explained(found: Logits, loss: _Loss) -> _Explained:
         # Both rounded to 40 bits, outward.
         top, bottom = found.spread[:, 1:] + np.int64(loss.difference), found.gaps[:, 1:]
         shift = max(0, int(top.max()).bit_length() - 40)
-        fine = (bottom >> shift).tolist()
-        coarse = (-(-top >> shift)).tolist()
-        if min(map(min, fine)) > 0:
-            ratio = max(
-                (x << GAP_BITS) // y + 1 for xs, ys in zip(coarse, fine, strict=True) for x, y in zip(xs, ys, strict=True)
-            )  # fmt: skip
+        fine, coarse = bottom >> shift, -(-top >> shift)
+        if int(fine.min()) > 0:
+            ratio = int(((coarse << GAP_BITS) // fine).max()) + 1
     return _Explained(by_offset, p * sum(by_offset), max(errors), min(gaps), ratio)
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from verifier.kernel import limits
 from verifier.kernel.arrays import Ints, largest, zeros
 from verifier.kernel.cost import Cost
-from verifier.kernel.enclosure import Enclosed, plus, product, stacked, weights
+from verifier.kernel.enclosure import Enclosed, plus, product, stacked
 from verifier.kernel.limits import OUT_BITS, PRE_BITS, SUM_BITS
 from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
@@ -97,9 +97,9 @@ def _fold_circuit(model: ModelFile, cost: Cost) -> Folded:
     p, tensors = model.p, model.tensors
     q, n = tensors["W"].shape
     nothing = Enclosed(zeros(p, q), 0, 0)
-    s1, s2 = (weights(tensors[name]).T if name in tensors else nothing for name in ("S1", "S2"))
+    s1, s2 = (tensors[name].T if name in tensors else nothing for name in ("S1", "S2"))
     cost.add("fold", n * (2 * p + q) + 2 * p * q)
-    a, b, w = (weights(tensors[name]).T for name in "ABW")
+    a, b, w = (tensors[name].T for name in "ABW")
     return Folded(a, b, w, s1, s2, [Fraction(0)] * n, Fraction(0), [], None)
 
 
@@ -115,15 +115,15 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     require(work <= limits.FOLD_WORK, Reason.SIZE, f"model: folding takes {work} multiply-adds")
     cost.add("fold", work)
 
-    embed, places = weights(tensors["embed.W_E"]), weights(tensors["pos_embed.W_pos"])
-    value = weights(tensors["blocks.0.attn.W_V"])
+    embed, places = tensors["embed.W_E"], tensors["pos_embed.W_pos"]
+    value = tensors["blocks.0.attn.W_V"]
     w_v = Enclosed(value.values.transpose(1, 0, 2).reshape(d, heads * width), value.exponent, value.radius)
-    w_o = weights(tensors["blocks.0.attn.W_O"], heads * width, d)
-    b_v = weights(tensors["blocks.0.attn.b_V"], 1, heads * width)
-    w_in, w_u = weights(tensors["blocks.0.mlp.W_in"]), weights(tensors["unembed.W_U"])
+    w_o = tensors["blocks.0.attn.W_O"].reshape(heads * width, d)
+    b_v = tensors["blocks.0.attn.b_V"].reshape(1, heads * width)
+    w_in, w_u = tensors["blocks.0.mlp.W_in"], tensors["unembed.W_U"]
 
     # The residual stream before the MLP, split into the part of a and the part of b with all constants.
-    part_a, part_b = [Enclosed(zeros(p, d), 0, 0)], [weights(tensors["blocks.0.attn.b_O"], 1, d)]
+    part_a, part_b = [Enclosed(zeros(p, d), 0, 0)], [tensors["blocks.0.attn.b_O"].reshape(1, d)]
     pre_slack, skip_slack = [Fraction(0)] * n, Fraction(0)
     values = []
     for index, place in enumerate(model.positions):
@@ -150,13 +150,13 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     reach = [Enclosed(np.abs(x.values).max(axis=0), x.exponent, x.radius) for x in (resid_a, resid_b)]
     streams = stacked([resid_a, resid_b])
     pre = product(streams, w_in, "W_in")
-    skips = product(stacked([streams, weights(tensors["blocks.0.mlp.b_out"], 1, d)]), w_u, "W_U")
+    skips = product(stacked([streams, tensors["blocks.0.mlp.b_out"].reshape(1, d)]), w_u, "W_U")
     return Folded(
         a=pre[:p],
-        b=plus(pre[p:], weights(tensors["blocks.0.mlp.b_in"], 1, n)),
-        w=product(weights(tensors["blocks.0.mlp.W_out"]), w_u, "W_U"),
+        b=plus(pre[p:], tensors["blocks.0.mlp.b_in"].reshape(1, n)),
+        w=product(tensors["blocks.0.mlp.W_out"], w_u, "W_U"),
         s1=skips[:p],
-        s2=plus(skips[p : 2 * p], skips[2 * p :], weights(tensors["unembed.b_U"], 1, q)),
+        s2=plus(skips[p : 2 * p], skips[2 * p :], tensors["unembed.b_U"].reshape(1, q)),
         pre_slack=pre_slack,
         skip_slack=skip_slack,
         values=values,
@@ -194,7 +194,7 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
     pre_scale = _scale((folded.a, folded.b), PRE_BITS)
     a, b = (np.ascontiguousarray(x.values.T) for x in (folded.a.at(-pre_scale), folded.b.at(-pre_scale)))
     r_a = max(x.at(-pre_scale).radius for x in (folded.a, folded.b))
-    slack = [ceil_units(x, pre_scale) for x in folded.pre_slack]
+    slack = [ceil_units(x, pre_scale) if x else 0 for x in folded.pre_slack]
     # The sums over neurons of the exact strategy must fit: a coarser unit of W where they would not.
     reach = (np.abs(a).max(axis=1) + np.abs(b).max(axis=1)).tolist()
     out_scale = _scale((folded.w,), OUT_BITS)

@@ -15,7 +15,7 @@ from operator import mul
 import numpy as np
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import Ints, exact_product, largest, require_capacity, rounded
+from verifier.kernel.arrays import Ints, exact_product, largest, require_capacity, rounded, zeros
 from verifier.kernel.certificate import Certificate, Family
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost
@@ -80,7 +80,6 @@ def integrate(family: Family, p: int, nodes: int, cost: Cost) -> list[Integrals]
     middles = np.arange(1, 2 * nodes, 2, dtype=np.int64)
     wave_re, wave_im = roots(2 * nodes, h[:, None] * middles[None, :])
     values = exact_product(np.concatenate([u_re, u_im], axis=1), np.concatenate([wave_re, -wave_im]), "a profile")
-    steep = exact_product(np.concatenate([u_re * h, u_im * h], axis=1), np.concatenate([wave_im, wave_re]), "a profile")
     require_capacity(largest(values) + (abs(family.dc) << TABLE_BITS), "a profile")
     values += np.int64(family.dc << TABLE_BITS)
     slope = (355 * (sizes * h).sum(axis=1) // (113 * nodes) + 1).tolist()  # τ, in units of 2^-24
@@ -92,10 +91,13 @@ def integrate(family: Family, p: int, nodes: int, cost: Cost) -> list[Integrals]
     unit = PROFILE_BITS + TABLE_BITS - shift  # values are in units of 2^-unit
     t_error = [(((u_error << TABLE_BITS) + TABLE_ERROR * x) >> shift) + 2 for x in total]
     edges = [((x << TABLE_BITS) >> shift) + 1 + e for x, e in zip(slope, t_error, strict=True)]
-    rough = np.abs(values) <= np.array(edges, dtype=np.int64)[:, None]
-    cells = rough.sum(axis=1, dtype=np.int64).tolist()
+    where, at = np.nonzero(np.abs(values) <= np.array(edges, dtype=np.int64)[:, None])
+    cells = np.bincount(where, minlength=p).tolist()
     # Σ|t′| over the rough cells, in units of 2^-24; each t′ is off by its harmonics' share of the errors above.
-    steepness = np.where(rough, np.abs(steep) >> TABLE_BITS, 0).sum(axis=1, dtype=np.int64).tolist()
+    require_capacity(2 * harmonics * harmonics * largest(sizes) << TABLE_BITS, "a profile's slope")
+    slopes = ((u_re * h)[where] * wave_im.T[at] + (u_im * h)[where] * wave_re.T[at]).sum(axis=1, dtype=np.int64)
+    steepness = zeros(p)
+    np.add.at(steepness, where, np.abs(slopes) >> TABLE_BITS)
     lost = [harmonics * u_error + (TABLE_ERROR * harmonics * x >> TABLE_BITS) + 2 for x in total]
     active = np.maximum(values, 0)
     most = active.max(axis=1).tolist()
@@ -114,7 +116,7 @@ def integrate(family: Family, p: int, nodes: int, cost: Cost) -> list[Integrals]
             + _in_units(e + ((2 * top >> OMEGA_BITS) + 1), unit)
             + 7
             for smooth, bend, tilt, more, count, e, top in zip(
-                curve, bends, steepness, lost, cells, t_error, most, strict=True
+                curve, bends, steepness.tolist(), lost, cells, t_error, most, strict=True
             )
         ]
         re, im = (column.tolist() for column in (sums // divisor).T)

@@ -13,9 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted
-from verifier.kernel.model_file import Tensor
 
-WEIGHT_BITS = 31  # of a weight as it is read
 WORK_BITS = 56  # of an entry between operations
 
 
@@ -30,6 +28,13 @@ class Enclosed:
     @property
     def T(self) -> Enclosed:
         return Enclosed(np.ascontiguousarray(self.values.T), self.exponent, self.radius)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def reshape(self, *shape: int) -> Enclosed:
+        return Enclosed(self.values.reshape(shape), self.exponent, self.radius)
 
     def __getitem__(self, rows: slice) -> Enclosed:
         return Enclosed(self.values[rows], self.exponent, self.radius)
@@ -59,12 +64,6 @@ class Enclosed:
         top, bottom = factor.numerator, factor.denominator
         radius = -(-narrow.radius * abs(top) // bottom) + 1
         return Enclosed(narrow.values * np.int64(top) // np.int64(bottom), narrow.exponent, radius)
-
-
-def weights(tensor: Tensor, *shape: int) -> Enclosed:
-    """A tensor as it is in the file, given the shape of a matrix."""
-    values, exponent, exact = tensor.fixed_point(WEIGHT_BITS)
-    return Enclosed(values.reshape(shape or tensor.shape), exponent, 0 if exact else 1)
 
 
 def _common(parts: Sequence[Enclosed]) -> int:
@@ -99,8 +98,9 @@ def product(x: Enclosed, y: Enclosed, what: str) -> Enclosed:
     digit = (SIGNIFICAND - (inner - 1).bit_length()) // 3
     # A value rounded to k bits may carry to 2^k, which is why each width leaves one bit.
     left, right = x.within(2 * digit - 1), y.within(SIGNIFICAND - (inner - 1).bit_length() - digit - 1)
-    low = exact_product(left.values & np.int64((1 << digit) - 1), right.values, what)
-    values = exact_product(left.values >> digit, right.values, what) + (low >> digit)
+    digits = np.concatenate([left.values >> digit, left.values & np.int64((1 << digit) - 1)])
+    high, low = np.split(exact_product(digits, right.values, what), 2)
+    values = high + (low >> digit)
     columns = int(np.abs(right.values).sum(axis=-2).max(initial=0))
     rows = int(np.abs(left.values).sum(axis=-1).max(initial=0))
     radius = left.radius * columns + right.radius * rows + inner * left.radius * right.radius

@@ -18,8 +18,8 @@ import numpy as np
 from verifier.kernel.arrays import Ints, exact_product, integers, largest, shifted
 from verifier.kernel.circuit import Circuit, Folded
 from verifier.kernel.cost import Cost
-from verifier.kernel.enclosure import Enclosed, weights
-from verifier.kernel.model_file import ModelFile, Tensor
+from verifier.kernel.enclosure import Enclosed
+from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
 
 UNIT_BITS = 60  # the result is in units of 2^-60
@@ -124,17 +124,17 @@ def _require_range(values: Upper, what: str) -> None:
     )
 
 
-def _tensor(tensor: Tensor, *shape: int) -> Upper:
-    found = upper(weights(tensor, *shape))
+def _tensor(tensor: Enclosed, *shape: int) -> Upper:
+    found = upper(tensor.reshape(*shape) if shape else tensor)
     _require_range(found, "a weight")
     return found
 
 
 def through(matrix: Upper, x: Upper) -> Upper:
-    """xᵀ|W| for |W| [m, k]."""
-    bits = (58 - (len(matrix.values) - 1).bit_length()) // 2
-    w, v = matrix.within(bits), x.within(bits)
-    return Upper(exact_product(v.values[None, :], w.values, "a magnitude")[0], w.exponent + v.exponent)
+    """xᵀ|W| for |W| [m, k]; x is rounded up to what one exact product leaves room for."""
+    room = 52 - len(matrix.values).bit_length() - largest(matrix.values).bit_length()
+    v = x.within(max(12, room))
+    return Upper(exact_product(v.values[None, :], matrix.values, "a magnitude")[0], matrix.exponent + v.exponent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def logit_rounding(model: ModelFile, folded: Folded, circuit: Circuit, semantics
     """
     arithmetic = ARITHMETIC[semantics]
     hidden = Upper(integers(circuit.hidden), -circuit.pre_scale)
-    cost.add("floating point", 6 * sum(tensor.bits.size for tensor in model.tensors.values()))
+    cost.add("floating point", 6 * sum(tensor.values.size for tensor in model.tensors.values()))
     if model.positions:
         return _transformer(model, folded, circuit, hidden, arithmetic)
     return _circuit(model, hidden, arithmetic)

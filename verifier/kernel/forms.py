@@ -71,20 +71,23 @@ def choice(*values: str) -> Text:
 
 # Possessive, and content with a missing last quote: linear in time whatever the bytes are.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_DIGITS = re.compile(rb"[0-9]++")
 _NESTING = bytes.maketrans(b"{}", b"[]")
 
 
-def _depth(data: bytes) -> int:
-    """Greatest nesting depth of brackets outside strings, without recursion."""
-    brackets = re.sub(rb"[^\[\]]", b"", _STRING.sub(b"", data).translate(_NESTING))
+def _require_bounded(data: bytes, source: str) -> None:
+    """Refuse deep nesting and long integers before they are decoded, without recursion.
+
+    **Raises** `Rejected(JSON | RANGE)`.
+    """
+    bare = _STRING.sub(b"", data)
+    longest = max(map(len, _DIGITS.findall(bare)), default=0)
+    require(longest <= JSON_DIGITS, Reason.RANGE, f"{source}: an integer has {longest} digits")
     depth = deepest = 0
-    for bracket in brackets:
+    for bracket in re.sub(rb"[^\[\]]", b"", bare.translate(_NESTING)):
         depth += 1 if bracket == 0x5B else -1
-        if depth > deepest:
-            deepest = depth
-            if deepest > JSON_DEPTH:
-                break
-    return deepest
+        deepest = max(deepest, depth)
+    require(deepest <= JSON_DEPTH, Reason.JSON, f"{source}: nested deeper than {JSON_DEPTH}")
 
 
 def decode(data: bytes, source: str, most_bytes: int) -> Json:
@@ -93,11 +96,7 @@ def decode(data: bytes, source: str, most_bytes: int) -> Json:
     **Raises** `Rejected(SIZE | JSON | RANGE)`.
     """
     require(len(data) <= most_bytes, Reason.SIZE, f"{source}: {len(data)} bytes, at most {most_bytes}")
-    require(_depth(data) <= JSON_DEPTH, Reason.JSON, f"{source}: nested deeper than {JSON_DEPTH}")
-
-    def integer(text: str) -> int:
-        require(len(text) <= JSON_DIGITS, Reason.RANGE, f"{source}: an integer has {len(text)} digits")
-        return int(text)
+    _require_bounded(data, source)
 
     def refuse(text: str) -> NoReturn:
         raise Rejected(Reason.JSON, f"{source}: {text[:40]} is not an integer")
@@ -110,7 +109,6 @@ def decode(data: bytes, source: str, most_bytes: int) -> Json:
     try:
         value: Json = json.loads(
             data.decode("utf-8"),
-            parse_int=integer,
             parse_float=refuse,
             parse_constant=refuse,
             object_pairs_hook=unique,

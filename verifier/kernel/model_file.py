@@ -12,14 +12,14 @@ from fractions import Fraction
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import Ints
 from verifier.kernel.claim import TASK
+from verifier.kernel.enclosure import Enclosed
 from verifier.kernel.forms import Integer, Items, Json, Record, Text, choice, decode, read
 from verifier.kernel.reasons import Reason, Rejected, require
 
+WEIGHT_BITS = 31  # of the largest entry of a tensor
 TRANSFORMER = "verifier-model/1"
 CIRCUIT = "verifier-circuit/1"
 _DECIMAL = Text("[1-9][0-9]{0,8}", "a plain decimal")
@@ -39,41 +39,6 @@ TENSOR = Record(
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor of binary32 (or, when `wide`, binary64) numbers as their bits, uint64, any shape."""
-
-    bits: NDArray[np.uint64]
-    wide: bool
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.bits.shape
-
-    def exponents(self) -> Ints:
-        """The biased exponent of every entry."""
-        fraction, mask = (52, 0x7FF) if self.wide else (23, 0xFF)
-        return ((self.bits >> np.uint64(fraction)) & np.uint64(mask)).astype(np.int64)
-
-    def fixed_point(self, digits: int) -> tuple[Ints, int, bool]:
-        """(m, e, exact): every entry is within 2^e of m·2^e, and equal to it when `exact`; |m| < 2^`digits` <= 2^60.
-
-        e is such that the entry with the greatest exponent has all of the digits. Rounded toward zero.
-        """
-        fraction, bias = (52, 1075) if self.wide else (23, 150)
-        biased = self.exponents()
-        mantissa = (self.bits & np.uint64((1 << fraction) - 1)).astype(np.int64)
-        mantissa += np.minimum(biased, 1) << fraction  # subnormal numbers have no hidden bit,
-        powers = np.maximum(biased, 1) - bias  # and the exponent of the least normal one: entry = mantissa·2^power
-        exponent = int(powers[mantissa != 0].max(initial=-bias)) + fraction + 1 - digits
-        shift = powers - exponent
-        left, right = np.clip(shift, 0, 62 - fraction), np.clip(-shift, 0, fraction + 1)
-        lost = mantissa & ((np.int64(1) << right) - 1)
-        magnitude = np.where(mantissa != 0, (mantissa >> right) << left, 0)
-        negative = (self.bits >> np.uint64(63 if self.wide else 31)) != 0
-        return np.where(negative, -magnitude, magnitude), exponent, not bool(lost.any())
-
-
-@dataclass(frozen=True, slots=True)
 class Position:
     """What one position holds: the token a + offset or b + offset (`holds` "a" or "b"), or one fixed token ("=")."""
 
@@ -89,7 +54,7 @@ class ModelFile:
 
     p: int
     positions: tuple[Position, ...]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Enclosed]
 
 
 def _shapes(sizes: dict[str, int]) -> dict[str, tuple[int, ...]]:
@@ -261,17 +226,35 @@ def _circuit_sizes(spans: dict[str, _Span], p: int, source: str) -> dict[str, tu
     return sizes
 
 
-def _tensor(data: memoryview, span: _Span, where: str) -> Tensor:
-    """The bits of the floats, as integers; they are never floats here."""
+def _tensor(data: memoryview, span: _Span, where: str) -> Enclosed:
+    """The tensor as integers: entry = m·2^e with |m| < 2^WEIGHT_BITS, rounded toward zero where that loses digits.
+
+    The floats' bits are taken apart as integers; they are never floats here.
+    """
     wide = span.dtype == "F64"
-    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(np.uint64)
-    tensor = Tensor(bits.reshape(span.shape), wide)
-    exponents = tensor.exponents()
+    fraction, special, bias = (52, 2047, 1075) if wide else (23, 255, 150)
+    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(np.uint64 if wide else np.uint32)
+    word = bits.dtype.type
+    sizes = bits & word((1 << (63 if wide else 31)) - 1)
+    exponents = sizes >> word(fraction)
     top = int(exponents.max())
-    require(top < (2047 if wide else 255), Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
+    require(top < special, Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
     if wide:
-        bound = limits.EXPONENT_64
-        nonzero = exponents[(bits << np.uint64(1)).reshape(span.shape) != 0]
-        in_range = nonzero.size == 0 or (int(nonzero.min()) >= 1023 - bound and top <= 1023 + bound)
-        require(in_range, Reason.RANGE, f"{where}: a value is not between 2^-{bound} and 2^{bound}")
-    return tensor
+        low = int(exponents.min(where=sizes != 0, initial=top))
+        in_range = abs(low - 1023) <= limits.EXPONENT_64 and abs(top - 1023) <= limits.EXPONENT_64
+        require(
+            in_range or not sizes.any(),
+            Reason.RANGE,
+            f"{where}: a value is not between 2^-{limits.EXPONENT_64} and 2^{limits.EXPONENT_64}",
+        )
+    # Subnormal numbers have no hidden bit, and the exponent of the least normal one: entry = mantissa·2^(power − bias).
+    mantissas = (sizes & word((1 << fraction) - 1)) | (np.minimum(exponents, word(1)) << word(fraction))
+    top, powers = max(top, 1), np.maximum(exponents, word(1))
+    lift = WEIGHT_BITS - fraction - 1
+    right = np.minimum(word(top + max(-lift, 0)) - powers, word(8 * bits.itemsize - 1))
+    mantissas <<= word(max(lift, 0))
+    digits = mantissas >> right
+    exact = bool((digits << right == mantissas).all())
+    values = digits.astype(np.int64)
+    np.negative(values, out=values, where=bits != sizes)
+    return Enclosed(values.reshape(span.shape), top - bias - lift, 0 if exact else 1)

@@ -27,8 +27,8 @@ def _balls(steps: list[int], denominator: int) -> Points:
     """e(m/denominator) for m in steps, each part within one unit, the point within two."""
     points = [turn(m, denominator) for m in steps]
     return (
-        integers([fixed_point(z.real, TABLE_BITS) for z in points]),
-        integers([fixed_point(z.imag, TABLE_BITS) for z in points]),
+        integers([fixed_point(cosine, TABLE_BITS) for cosine, _ in points]),
+        integers([fixed_point(sine, TABLE_BITS) for _, sine in points]),
     )
 
 
