@@ -13,15 +13,19 @@ from math import isqrt
 
 import numpy as np
 
-from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, zeros
-from verifier.kernel.closed_form import ClosedForm, fourier
+from verifier.kernel import limits
+from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
+from verifier.kernel.closed_form import ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
 from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
 from verifier.kernel.quadrature import LENS_BITS, Quadrature
-from verifier.kernel.tables import TABLE_ERROR, roots, times
+from verifier.kernel.tables import TABLE_ERROR, Points, roots
 
 BLOCK_BYTES = 1 << 21  # of the logits of several t
+CRITICAL = 64  # offsets d evaluated for one δ, at most, where not all are
+STEP = 4  # of them at a time
+SQUARE_BITS = 30  # of numbers that are squared
 FINER = 8  # bits that Fourier coefficients of directions have more than the directions
 NEVER = 1 << 61  # above every margin
 
@@ -61,8 +65,7 @@ def prepare(found: LaneSums, scale: int) -> Lanes:
     bits = SIGNIFICAND - largest(u).bit_length() - (u.shape[1] - 1).bit_length() - 1
     drop = max(0, largest(found.sums).bit_length() - bits)
     lift = DIRECTION_BITS - drop
-    assert found.rest is not None
-    rest, over = found.rest, zeros(p, p) if found.over is None else found.over
+    rest, over = (zeros(p, p) if part is None else part for part in (found.rest, found.over))
     require_capacity(max(largest(rest), largest(over)) << max(lift, 0), "a rest")
     return Lanes(
         sums=rounded(found.sums, drop),
@@ -118,156 +121,293 @@ def _classes(p: int) -> Iterator[tuple[Ints, Ints, Ints]]:
         yield t, np.concatenate([delta, delta]), np.concatenate([a, (a + p // 2) % p], axis=1)
 
 
-def _relative(lanes: Lanes, a: Ints, t: Ints) -> tuple[Ints, Ints | None]:
-    """Logits relative to the right one: [T, rows, d] with c = t + d mod p; and those beyond p, [T, rows, q − p]."""
-    p = lanes.sums.shape[0]
-    own = lanes.sums[a, (t[:, None] - a) % p]
-    c = (t[:, None] + np.arange(p, dtype=np.int64)) % p
-    if lanes.directions is None:
-        return np.take_along_axis(own, c[:, None, :], axis=2), own[:, :, p:] if own.shape[2] > p else None
-    turned = np.ascontiguousarray(lanes.directions[c].transpose(0, 2, 1))
-    beyond = None
-    if len(lanes.directions) > p:
-        beyond = exact_product(own, np.ascontiguousarray(lanes.directions[p:].T), "a logit")
-    return exact_product(own, turned, "a logit"), beyond
-
-
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What evaluating logits gives, η not yet charged: `ranges` are those of the deviations over c < p."""
+class _Block:
+    """The inputs with a few t = a + b: `own` [T, p, L] are their sums, row r having `delta`[r]."""
 
-    margins: Ints
-    beyond: Ints
-    ranges: Ints
-    spread: Ints
+    t: Ints
+    delta: Ints
+    a: Ints
+    b: Ints
+    own: Ints
+
+    def raise_to(self, table: Ints, found: Ints) -> None:
+        """Raise table[δ] to the largest of `found` [T, p, …] over t."""
+        most, half = found.max(axis=0), (len(self.delta) + 1) // 2
+        for rows in (slice(0, half), slice(half, None)):  # within a half no δ repeats
+            table[self.delta[rows]] = np.maximum(table[self.delta[rows]], most[rows])
 
 
-def _evaluate(lanes: Lanes, gaps: Ints, cost: Cost, observe: Observer) -> _Found:
-    """Theorem A for all c at once, and the deviations from a closed form with the given gaps [δ, d].
-
-    In blocks of t. With gap = logit_t − logit_c, the deviations D_c of the logits satisfy D_t − D_c = gap − closed gap.
-    """
+def _blocks(lanes: Lanes, size: int) -> Iterator[_Block]:
+    """All inputs, so many bytes of [T, p, p] at a time."""
     p = lanes.sums.shape[0]
-    margins, beyond, ranges, spread = zeros(p, p), np.full((p, p), NEVER, dtype=np.int64), zeros(p, p), zeros(p, p)
-    block = max(1, BLOCK_BYTES // (8 * p * p))
+    step = max(1, size // (8 * p * p))
     for t, delta, a in _classes(p):
-        closed = gaps[delta]
-        for start in range(0, len(t), block):
-            observe("logits", int(t[start]), p)
-            now, rows = t[start : start + block], a[start : start + block]
+        for start in range(0, len(t), step):
+            now, rows = t[start : start + step], a[start : start + step]
             b = (now[:, None] - rows) % p
-            values, others = _relative(lanes, rows, now)
-            if others is not None:
-                beyond[rows, b] = values[:, :, 0] - others.max(axis=2)
-            gap = values[:, :, :1] - values
-            margins[rows, b] = gap[:, :, 1:].min(axis=2)
-            gap -= closed
-            ranges[rows, b] = gap.max(axis=2) - gap.min(axis=2)
-            worst = np.maximum(gap.max(axis=0), -gap.min(axis=0))
-            for half in (slice(0, (p + 1) // 2), slice((p + 1) // 2, p)):
-                spread[delta[half]] = np.maximum(spread[delta[half]], worst[half])
-    width = p if lanes.directions is None else lanes.directions.shape[1]
-    cost.add("logits", p * p * len(lanes.directions if lanes.directions is not None else range(p)) * (width + 8))
-    return _Found(margins, beyond, ranges, spread)
+            yield _Block(now, delta, rows, b, lanes.sums[rows, b])
 
 
-def greatest(re: Ints, im: Ints) -> int:
-    """An integer that no |re + i·im| exceeds, and at most one part in 2^28 (and two units) above the largest."""
-    shift = max(0, max(largest(re), largest(im)).bit_length() - 30)
-    x, y = re >> shift, im >> shift  # rounded down: two units cover both parts
-    return (isqrt(int((x * x + y * y).max())) + 3) << shift
+def _relative(lanes: Lanes, block: _Block) -> Ints:
+    """Logits relative to the right one: [T, p, d] with c = t + d mod p."""
+    c = (block.t[:, None] + np.arange(lanes.sums.shape[0], dtype=np.int64)) % lanes.sums.shape[0]
+    if lanes.directions is None:
+        found: Ints = np.take_along_axis(block.own, c[:, None, :], axis=2)
+        return found
+    return exact_product(block.own, np.ascontiguousarray(lanes.directions[c].transpose(0, 2, 1)), "a logit")
+
+
+def _beyond(lanes: Lanes, block: _Block) -> Ints | None:
+    """The logits beyond p: [T, p, q − p], None if there are none."""
+    p = lanes.sums.shape[0]
+    if lanes.directions is None:
+        return block.own[:, :, p:] if block.own.shape[2] > p else None
+    if len(lanes.directions) == p:
+        return None
+    return exact_product(block.own, np.ascontiguousarray(lanes.directions[p:].T), "a logit")
 
 
 @dataclass(frozen=True, slots=True)
-class Wave:
-    """R_j(a, b) = e(jt/p)·(2/p)·Σ_{c<p} logit_c·e(−jc/p), t = a + b, of the logits U·S.
+class _Waves:
+    """Fourier rows of the directions: R_j = e(jt/p)·(2/p)·Σ_{c<p} logit_c·e(−jc/p) is a product with them.
 
-    `re`, `im` [p, p] in units 2^`shift` times logit units, below 2^31; each point within `error` of those units.
+    **Fields**
+
+    - `frequencies` [J]; `re`, `im` [L, J], of the first p outputs of every direction, in units of 2^-`bits` of them.
+    - `off`: each is within so many units of the truth, as a point; turning by e(jt/p) adds what `turned` says.
+    - `spans` [L]: range over c < p of what the directions hold at no frequency of the form, in the same units, rounded up.
     """
 
+    frequencies: Ints
     re: Ints
     im: Ints
-    shift: int
-    error: int
+    off: int
+    bits: int
+    spans: Ints
 
-    def up(self, value: int) -> int:
-        """Wave units in logit units, rounded up."""
-        return units_up(value, self.shift, 0)
+    def turned(self, t: Ints, p: int) -> Ints:
+        """[T, L, 2J]: the rows times e(jt/p), real parts and imaginary parts."""
+        cosines, sines = (part[:, None, :] for part in roots(p, t[:, None] * self.frequencies))
+        re = rounded(self.re * cosines - self.im * sines, TABLE_BITS)
+        im = rounded(self.re * sines + self.im * cosines, TABLE_BITS)
+        return np.concatenate([re, im], axis=2)
+
+    @property
+    def error(self) -> int:
+        """Of a point of `turned`: `off`, the table and rounding."""
+        return self.off + (2 * TABLE_ERROR * max(largest(self.re), largest(self.im)) >> TABLE_BITS) + 1
 
 
-def _waves(lanes: Lanes, frequencies: list[int], cost: Cost) -> tuple[dict[int, Wave], int]:
-    """The logits at the given frequencies, and a bound of half the range over c < p of all that they leave out."""
-    p, lost = lanes.sums.shape[0], 0
-    c = np.arange(p, dtype=np.int64)
-    t = np.add.outer(c, c)
+def _waves(lanes: Lanes, form: ClosedForm) -> _Waves:
+    p, frequencies = lanes.sums.shape[0], list(form.terms)
     if lanes.directions is None:  # every logit is a lane of its own: a unit vector as direction
-        lost = max(0, largest(lanes.sums).bit_length() - 29)
-        sums, rows = rounded(lanes.sums[:, :, :p], lost), np.eye(p, dtype=np.int64) << DIRECTION_BITS
-        unit = lost - DIRECTION_BITS - FINER
+        rows, bits = np.eye(p, dtype=np.int64) << DIRECTION_BITS, DIRECTION_BITS
     else:
-        sums, rows, unit = lanes.sums, np.ascontiguousarray(lanes.directions[:p].T), -FINER
-    rows = rows << FINER
-    width, most = sums.shape[2], largest(sums)
-    left, waves, off_left, points = rows, {}, 0, []
+        room = 58 - sum(x.bit_length() for x in (largest(lanes.sums), largest(lanes.directions), lanes.sums.shape[2]))
+        bits = max(0, min(FINER, room))
+        rows = np.ascontiguousarray(lanes.directions[:p].T) << bits
+    c = np.arange(p, dtype=np.int64)
+    left, found, error = rows, [], 0
     for j in frequencies:
         re, im, off = fourier(rows, p, j)
         cosines, sines = roots(p, j * c)
         left = left - rounded(re[:, None] * cosines - im[:, None] * sines, TABLE_BITS)
-        off_left += off + 1 + (2 * TABLE_ERROR * max(largest(re), largest(im)) >> TABLE_BITS)
-        point = exact_product(sums, np.stack([re, im], axis=1), "a Fourier coefficient")
-        # Of a point: ω's error in every lane, and half a unit of every rounded sum.
-        error = width * off * most + int((np.abs(re) + np.abs(im)).sum())
-        down = max(0, largest(point).bit_length() - 30)
-        points.append((cosines, sines, rounded(point, down), down))
-        turned = times((points[-1][2][:, :, 0], points[-1][2][:, :, 1]), roots(p, j * t))
-        waves[j] = Wave(*turned, unit + down, -(-error >> down) + 2 + 4 * TABLE_ERROR)
-    cost.add("waves", (2 * width + 12) * p * p * len(frequencies))
-    if lanes.directions is not None:
-        spans = left.max(axis=1) - left.min(axis=1) + 2 * off_left
-        half = exact_product(np.abs(sums), spans[:, None], "what is written at other frequencies")
-        cost.add("waves", 2 * p * p * width)
-        return waves, units_up(largest(half), unit - 1, 0)
-    # The logits themselves, less their waves, in units of the sums.
-    fine, error = sums << 8, 0
-    for (cosines, sines, point, down), wave in zip(points, waves.values(), strict=True):
-        part = point[:, :, :1] * rounded(cosines, 8) - point[:, :, 1:] * rounded(sines, 8)
-        fine -= rounded(part, TABLE_BITS - 8 + DIRECTION_BITS + FINER - 8 - down)
-        error += (wave.error + 4 << down >> DIRECTION_BITS + FINER - 8) + 2
-    cost.add("waves", 4 * p * p * p * len(frequencies))
-    return waves, units_up(largest(fine.max(axis=2) - fine.min(axis=2)) + 2 * error + 256, lost - 8 - 1, 0)
+        found.append((re, im, off))
+        error += off + 1 + (2 * TABLE_ERROR * max(largest(re), largest(im)) >> TABLE_BITS)
+    re, im = (np.array([row[part] for row in found], dtype=np.int64).reshape(-1, len(rows)).T for part in (0, 1))
+    spans = left.max(axis=1) - left.min(axis=1) + 2 * error
+    off = max((row[2] for row in found), default=0)
+    return _Waves(np.array(frequencies, dtype=np.int64), re, im, off, bits, spans)
 
 
-def _at(form: ClosedForm, j: int, wave: Wave, delta: Ints) -> tuple[Ints, Ints, int]:
-    """G_j at every input, in the wave's units, and its error there."""
-    term, half = form.terms[j], 1 << max(wave.shift, 0) >> 1
+@dataclass(frozen=True, slots=True)
+class _Ideal:
+    """What the idealised rule of one frequency differs by from its integral: 2|cos πk(a − b)/p|·W·lens, in wave units.
 
-    def scaled(values: list[int]) -> Ints:
-        moved = [x + half >> wave.shift if wave.shift >= 0 else x << -wave.shift for x in values]
-        require_capacity(max(map(abs, moved)) << 30, "the closed form")
-        return np.array(moved, dtype=np.int64)[delta]
-
-    return scaled(term.re), scaled(term.im), units_up(max(term.error), 0, wave.shift) + 1
-
-
-def _pure(rule: Quadrature, weight: tuple[int, int], wave: Wave, p: int) -> tuple[Ints, Ints, int]:
-    """What the idealised rule differs by from its integral at every input: 2|cos πk(a − b)/p|·W·lens, and the error.
-
-    `weight`: W as an integer and an exponent of logit units. The pre-activations of the rule's pure cosines are
-    α·(cos 2π(ka/p + φ) + cos 2π(kb/p + φ)) = 2α·cos(πk(a − b)/p)·cos 2π(k(a + b)/2p + φ).
+    The pre-activations of the rule's pure cosines are α·(cos 2π(ka/p + φ) + cos 2π(kb/p + φ)) =
+    2α·cos(πk(a − b)/p)·cos 2π(k(a + b)/2p + φ). `size`·2^`exponent` is 2W/2^LENS_BITS.
     """
-    k, c = rule.frequency, np.arange(p, dtype=np.int64)
-    heights = roots(2 * p, k * np.subtract.outer(c, c))[0]
-    place = (k * np.add.outer(c, c) + p * (heights < 0)) % (2 * p)
-    drop = max(0, weight[0].bit_length() - 29)
-    size, exponent = (weight[0] >> drop) + 1, weight[1] + drop - wave.shift - LENS_BITS + 1
-    parts = []
-    for part in rule.lens:
-        value = rounded(part[place] * np.abs(heights), TABLE_BITS) * np.int64(size)
-        require_capacity(largest(value) << max(exponent, 0), "a quadrature rule")
-        parts.append(value << exponent if exponent >= 0 else rounded(value, min(-exponent, 61)))
-    far = max(largest(part) for part in rule.lens)
-    error = units_up(size * (rule.lens_error + 2 * TABLE_ERROR * far // (1 << TABLE_BITS) + 3) + 2 * far, exponent, 0)
-    return parts[0], parts[1], error + 1
+
+    rule: Quadrature
+    size: int
+    exponent: int
+
+    @classmethod
+    def of(cls, rule: Quadrature, weight: tuple[int, int], unit: int) -> _Ideal:
+        drop = max(0, weight[0].bit_length() - 29)
+        return cls(rule, (weight[0] >> drop) + 1, weight[1] + drop - unit - LENS_BITS + 1)
+
+    def at(self, block: _Block, p: int) -> Points:
+        k, found = self.rule.frequency, []
+        heights = roots(2 * p, k * (block.a - block.b))[0]
+        place = (k * (block.a + block.b) + p * (heights < 0)) % (2 * p)
+        for part in self.rule.lens:
+            value = rounded(part[place] * np.abs(heights), TABLE_BITS) * np.int64(self.size)
+            found.append(shifted(value, max(self.exponent, -62)))
+        return found[0], found[1]
+
+    def bounds(self) -> tuple[int, int]:
+        """What no value exceeds as a point, and how far one may be from the truth, in wave units."""
+        far = max(largest(part) for part in self.rule.lens)
+        error = self.size * (self.rule.lens_error + (2 * TABLE_ERROR * far >> TABLE_BITS) + 4) + 2 * far
+        return units_up(2 * far * self.size, self.exponent, 0) + 4, units_up(error, self.exponent, 0) + 4
+
+
+def _squares(re: Ints, im: Ints, shift: int) -> Ints:
+    """|re + i·im|²/4^`shift`, each part rounded down. Premise: both below 2^(SQUARE_BITS + shift)."""
+    x, y = re >> shift, im >> shift
+    return x * x + y * y
+
+
+def _root(square: int, shift: int) -> int:
+    """An upper bound of the number that `_squares` squared."""
+    return (isqrt(square) + 3) << shift
+
+
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """What one sweep over all inputs found.
+
+    **Fields**
+
+    - by δ, in wave units: `low`, `high` [p, 2J]: ranges of R_j, real parts and then imaginary ones; `other` [p]: range
+      over c < p of what is written at no frequency of the form.
+    - `network` [p, J], `profile` [J]: squares of |R_j − G_j|, and of what the idealised rule leaves of it, as `_squares`
+      has them with `shift`.
+    - in logit units: `beyond` [p, p], by input: logit_{a+b} less the largest logit beyond p, NEVER if there is none. If
+      every logit was evaluated, `margins` and `ranges` [p, p], by input: the least gap, and the range over c < p of the
+      deviations; and `spread` [p, p], by δ and d: the largest |gap − closed gap|.
+    """
+
+    low: Ints
+    high: Ints
+    other: Ints
+    network: Ints
+    profile: Ints
+    shift: int
+    beyond: Ints
+    margins: Ints
+    ranges: Ints
+    spread: Ints
+
+
+def _sweep(
+    lanes: Lanes, waves: _Waves, form: Ints, gaps: Ints, ideals: dict[int, _Ideal], lost: int, observe: Observer
+) -> _Swept:
+    """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the closed form's, by δ and d; `lost`: bits that sums drop."""
+    p, count = lanes.sums.shape[0], len(waves.frequencies)
+    full = p <= limits.FULL_PRODUCT or lanes.directions is None
+    sizes = np.abs(lanes.sums[:, :, : len(waves.spans)]).max(axis=(0, 1)) >> lost
+    reach = int(exact_product(sizes[None, :] + 1, (np.abs(waves.re) + np.abs(waves.im)), "a wave").max(initial=0))
+    reach += 2 * largest(form) + max((ideal.bounds()[0] for ideal in ideals.values()), default=0)
+    shift = max(0, reach.bit_length() - SQUARE_BITS)
+    found = _Swept(
+        low=np.full((p, 2 * count), NEVER, dtype=np.int64),
+        high=np.full((p, 2 * count), -NEVER, dtype=np.int64),
+        other=zeros(p),
+        network=zeros(p, count),
+        profile=zeros(count),
+        shift=shift,
+        beyond=np.full((p, p), NEVER, dtype=np.int64),
+        margins=np.full((p, p), NEVER, dtype=np.int64),
+        ranges=zeros(p, p),
+        spread=zeros(p, p),
+    )
+    lowest = -found.high
+    for block in _blocks(lanes, BLOCK_BYTES if full else BLOCK_BYTES // 4):
+        observe("logits", int(block.t[0]), p)
+        own = rounded(block.own[:, :, : len(waves.spans)], lost)
+        wave = exact_product(own, waves.turned(block.t, p), "a wave")
+        block.raise_to(found.high, wave)
+        block.raise_to(lowest, -wave)
+        wave -= form[block.delta]
+        block.raise_to(found.network, _squares(wave[:, :, :count], wave[:, :, count:], shift))
+        for index, j in enumerate(waves.frequencies.tolist()):
+            if j in ideals:
+                re, im = ideals[j].at(block, p)
+                squares = _squares(wave[:, :, index] - re, wave[:, :, count + index] - im, shift)
+                found.profile[index] = max(int(found.profile[index]), int(squares.max()))
+        if lanes.directions is not None:
+            block.raise_to(found.other, exact_product(np.abs(own), waves.spans[:, None], "a rest")[:, :, 0])
+        others, right = _beyond(lanes, block), block.own[:, :, :1]
+        if full:
+            values = _relative(lanes, block)
+            right = values[:, :, :1]
+            if lanes.directions is None:
+                block.raise_to(found.other, _left(values, wave + form[block.delta], waves, lost))
+            gap = right - values
+            found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
+            gap -= gaps[block.delta]
+            found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
+            block.raise_to(found.spread, np.abs(gap))
+        elif others is not None and lanes.directions is not None:
+            right = (block.own * lanes.directions[block.t][:, None, :]).sum(axis=2, keepdims=True, dtype=np.int64)
+        if others is not None:
+            found.beyond[block.a, block.b] = (right - others).min(axis=2)
+    np.negative(lowest, out=found.low)
+    return found
+
+
+def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
+    """Exact strategy: the range over d of the logits less their waves, in wave units, rounded up."""
+    p = values.shape[2]
+    cosines, sines = roots(p, waves.frequencies[:, None] * np.arange(p, dtype=np.int64))
+    parts = exact_product(rounded(wave, waves.bits), np.concatenate([cosines, -sines]), "a wave")
+    rest = rounded(values, lost) - rounded(parts, TABLE_BITS)
+    # Of an entry, in units of the reduced sums: two halves, one for each wave, and the table's share of all waves.
+    share = 2 * TABLE_ERROR * largest(wave) * len(waves.frequencies) >> TABLE_BITS + waves.bits
+    left: Ints = (rest.max(axis=2) - rest.min(axis=2) + 2 * (2 + len(waves.frequencies) + share)) << waves.bits
+    return left
+
+
+def _discs(lanes: Lanes, directions: Ints, swept: _Swept, waves: _Waves, unit: int, error: int, cost: Cost) -> Ints:
+    """Theorem A without evaluating every d: margins [p, p] by input, η and rounding not yet charged.
+
+    For one δ the R_j of all inputs lie in a disc around the middle of their ranges, and what is written at other
+    frequencies is bounded, so that for every d at once, at every input of the δ,
+
+        logit_t − logit_{t+d} >= Σ_j Re[c_j(1 − e(jd/p))] − Σ_j |1 − e(jd/p)|·r_j − other.
+
+    The d with the least bounds are then evaluated exactly, until the next bound is above the least margin found.
+    """
+    p, count = len(swept.other), len(waves.frequencies)
+    centre = (swept.low + swept.high) >> 1
+    reach = (swept.high - swept.low + 3) >> 1
+    radius = size_bound(reach[:, :count], reach[:, count:]) + error
+    drop = max(0, max(largest(centre), largest(radius)).bit_length() - 26)
+    d = np.arange(p, dtype=np.int64)
+    cosines, sines = roots(p, waves.frequencies[:, None] * d)
+    one = np.int64(1 << TABLE_BITS)
+    chords = size_bound(one - cosines, sines) + TABLE_ERROR
+    bound = exact_product(rounded(centre, drop), np.concatenate([one - cosines, sines]), "a disc")
+    bound -= exact_product(-(-radius >> drop) + 1, chords, "a disc")
+    slack = TABLE_ERROR * 2 * count * (largest(centre) >> drop) + (1 << TABLE_BITS)
+    least = (
+        shifted(((bound - np.int64(slack)) >> TABLE_BITS) << drop, unit) - (-shifted(-swept.other, unit))[:, None] - 1
+    )
+    least[:, 0] = NEVER
+    critical = min(CRITICAL, p - 1)
+    chosen = np.argsort(least, axis=1, kind="stable")[:, : critical + 1]
+    bounds = np.take_along_axis(least, chosen, axis=1)
+    found, evaluated = np.full((p, p), NEVER, dtype=np.int64), np.zeros(p, dtype=np.int64)  # [δ, t]
+    for start in range(0, critical, STEP):
+        active = bounds[:, start] < found.min(axis=1)
+        if not active.any():
+            break
+        evaluated[active] = min(start + STEP, critical)
+        for block in _blocks(lanes, 8 * p * p):
+            rows = np.flatnonzero(active[block.delta])
+            delta, own = block.delta[rows], block.own[0, rows]
+            c = (block.t + chosen[delta, start : start + STEP]) % p
+            gap = (own[:, None, :] * (directions[block.t] - directions[c])).sum(axis=2, dtype=np.int64)
+            np.minimum.at(found, (delta, block.t[0]), gap.min(axis=1))
+        cost.add("discs", int(active.sum()) * p * STEP * 2 * lanes.sums.shape[2])
+    rest = np.concatenate([bounds, np.full((p, 1), NEVER, dtype=np.int64)], axis=1)[d, evaluated]
+    found = np.minimum(found, rest[:, None])
+    a, b = d[:, None], d[None, :]
+    margins: Ints = found[(a - b) % p, (a + b) % p]
+    return margins
 
 
 def logits(
@@ -282,38 +422,79 @@ def logits(
 
     `rules`, `weights`: Theorem Q by frequency, and W there as (integer, exponent of logit units).
     """
-    p = lanes.sums.shape[0]
-    c = np.arange(p, dtype=np.int64)
-    delta = np.subtract.outer(c, c) % p
+    p, exact = lanes.sums.shape[0], lanes.directions is None
+    waves, width, count = _waves(lanes, form), lanes.sums.shape[2], len(form.terms)
+    lost = max(0, largest(lanes.sums).bit_length() - 26) if exact else 0
+    unit = lost - waves.bits  # wave units are logit units times 2^unit
     table, off = form.table()
-    errors = np.array(off, dtype=np.int64)
     gaps = table[:, :1] - table
-    waves, other = _waves(lanes, list(form.terms), cost)
+    coefficients, form_errors = _coefficients(form, unit)
+    ideals = {k: _Ideal.of(rule, weights[k], unit) for k, rule in rules.items()}
+    swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
+    # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
+    sizes = int(np.abs(lanes.sums).max(axis=(0, 1)).sum()) >> lost
+    error = waves.error * (sizes + width) + int((np.abs(waves.re) + np.abs(waves.im)).sum(axis=0).max(initial=0)) + 1
+
+    def up(value: int) -> int:
+        return units_up(value, unit, 0)
+
+    rest, slack = largest(lanes.rest), lanes.rest + np.int64(lanes.rounding)
     network, profile = {}, {}
-    rest = largest(lanes.rest)
-    for j, wave in waves.items():
-        g_re, g_im, g_error = _at(form, j, wave, delta)
-        re, im = wave.re - g_re, wave.im - g_im
-        network[j] = wave.up(greatest(re, im) + wave.error + g_error) + rest
-        if j in rules:
-            pure_re, pure_im, pure_error = _pure(rules[j], weights[j], wave, p)
-            most = greatest(re - pure_re, im - pure_im) + wave.error + g_error + pure_error
-            profile[j] = wave.up(most)
-    cost.add("closed form", 20 * p * p * len(waves))
-    found = _evaluate(lanes, gaps, cost, observe)
-    slack = lanes.rest + lanes.rounding
-    largest_slack = zeros(p)
-    np.maximum.at(largest_slack, delta, slack)
-    wide = errors[:, None]
+    for index, j in enumerate(form.terms):
+        network[j] = up(_root(int(swept.network[:, index].max()), swept.shift) + error + form_errors[index]) + rest
+        if j in ideals:
+            found = _root(int(swept.profile[index]), swept.shift) + error + form_errors[index] + ideals[j].bounds()[1]
+            profile[j] = up(found)
+    cost.add("waves", p * p * (2 * width * count + 30 * count))
+    errors, c = np.array(off, dtype=np.int64), np.arange(p, dtype=np.int64)
+    delta = np.subtract.outer(c, c) % p
+    widest = zeros(p)
+    np.maximum.at(widest, delta, slack)
+    if lanes.directions is None or p <= limits.FULL_PRODUCT:
+        margins, deviations = swept.margins, (swept.ranges + slack + 1) >> 1
+        spread = swept.spread + widest[:, None]
+        cost.add("logits", p * p * p * (8 if exact else width + 8))
+    else:
+        margins = _discs(lanes, lanes.directions, swept, waves, unit, error, cost)
+        most = [
+            [_root(x, swept.shift) + error + e for x, e in zip(row, form_errors, strict=True)]
+            for row in swept.network.tolist()
+        ]
+        other = swept.other.tolist()
+        deviations = np.array([up(sum(row) + (x + 1 >> 1)) for row, x in zip(most, other, strict=True)], dtype=np.int64)
+        deviations = deviations[delta] + ((slack + 1) >> 1)
+        spread = _spread(most, other, waves, p, unit) + widest[:, None]
+        cost.add("discs", 4 * p * p * count)
     return Logits(
-        margins=found.margins - slack,
-        beyond=np.where(found.beyond == NEVER, NEVER, found.beyond + lanes.over - lanes.rounding),
-        deviations=((found.ranges + slack + 1) >> 1) + errors[delta],
-        spread=found.spread + largest_slack[:, None] + 2 * wide,
-        gaps=gaps - 2 * wide,
+        margins=margins - slack,
+        beyond=np.where(swept.beyond == NEVER, NEVER, swept.beyond + lanes.over - lanes.rounding),
+        deviations=deviations + errors[delta],
+        spread=spread + 2 * errors[:, None],
+        gaps=gaps - 2 * errors[:, None],
         network=network,
         profile=profile,
-        other=other,
+        other=units_up(largest(swept.other), unit - 1, 0),
         rest=(rest + 1) >> 1,
         slack=2 * int(errors.max()) + 1,
     )
+
+
+def _coefficients(form: ClosedForm, unit: int) -> tuple[Ints, list[int]]:
+    """[p, 2J]: G_j(δ) in wave units, real parts and then imaginary ones, and by j how far they may be from the truth."""
+    half, terms = 1 << max(unit, 0) >> 1, list(form.terms.values())
+    parts = [part for name in ("re", "im") for part in (getattr(term, name) for term in terms)]
+    moved = [[x + half >> unit if unit >= 0 else x << -unit for x in part] for part in parts]
+    require_capacity(max((max(map(abs, part)) for part in moved), default=0) << 2, "the closed form")
+    errors = [units_up(max(term.error), 0, unit) + 1 for term in terms]
+    return np.array(moved, dtype=np.int64).reshape(-1, form.p).T, errors
+
+
+def _spread(most: list[list[int]], other: list[int], waves: _Waves, p: int, unit: int) -> Ints:
+    """|gap − closed gap| <= Σ_j |1 − e(jd/p)|·|R_j − G_j| + other, by δ and d, in logit units."""
+    cosines, sines = roots(p, waves.frequencies[:, None] * np.arange(p, dtype=np.int64))
+    chords = size_bound(np.int64(1 << TABLE_BITS) - cosines, sines) + TABLE_ERROR
+    drop = max(0, max(map(max, most), default=0).bit_length() - 26) if waves.frequencies.size else 0
+    sizes = np.array([[(x >> drop) + 1 for x in row] for row in most], dtype=np.int64).reshape(p, -1)
+    found = (exact_product(sizes, chords, "a spread") >> TABLE_BITS) + 1
+    total = shifted(found, drop) + np.array(other, dtype=np.int64)[:, None]
+    return -shifted(-total, unit)

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -233,8 +234,8 @@ def _tensor(data: memoryview, span: _Span, where: str) -> Enclosed:
     """
     wide = span.dtype == "F64"
     fraction, special, bias = (52, 2047, 1075) if wide else (23, 255, 150)
-    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(np.uint64 if wide else np.uint32)
-    word = bits.dtype.type
+    word: Any = np.uint64 if wide else np.uint32
+    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(word)
     sizes = bits & word((1 << (63 if wide else 31)) - 1)
     exponents = sizes >> word(fraction)
     top = int(exponents.max())
