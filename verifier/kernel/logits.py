@@ -314,7 +314,7 @@ def _sweep(
         ranges=zeros(p, p),
         spread=zeros(p, p),
     )
-    lowest = -found.high
+    lowest = found.high.copy()  # of −R_j
     for block in _blocks(lanes, BLOCK_BYTES if full else BLOCK_BYTES // 4):
         observe("logits", int(block.t[0]), p)
         own = rounded(block.own[:, :, : len(waves.spans)], lost)
@@ -361,8 +361,10 @@ def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
     return left
 
 
-def _discs(lanes: Lanes, directions: Ints, swept: _Swept, waves: _Waves, unit: int, error: int, cost: Cost) -> Ints:
-    """Theorem A without evaluating every d: margins [p, p] by input, η and rounding not yet charged.
+def _discs(
+    lanes: Lanes, directions: Ints, swept: _Swept, waves: _Waves, slack: Ints, unit: int, error: int, cost: Cost
+) -> Ints:
+    """Theorem A without evaluating every d: margins [p, p] by input, before `slack` [p, p] is charged.
 
     For one δ the R_j of all inputs lie in a disc around the middle of their ranges, and what is written at other
     frequencies is bounded, so that for every d at once, at every input of the δ,
@@ -382,30 +384,34 @@ def _discs(lanes: Lanes, directions: Ints, swept: _Swept, waves: _Waves, unit: i
     chords = size_bound(one - cosines, sines) + TABLE_ERROR
     bound = exact_product(rounded(centre, drop), np.concatenate([one - cosines, sines]), "a disc")
     bound -= exact_product(-(-radius >> drop) + 1, chords, "a disc")
-    slack = TABLE_ERROR * 2 * count * (largest(centre) >> drop) + (1 << TABLE_BITS)
+    lost = TABLE_ERROR * 2 * count * (largest(centre) >> drop) + (1 << TABLE_BITS)
     least = (
-        shifted(((bound - np.int64(slack)) >> TABLE_BITS) << drop, unit) - (-shifted(-swept.other, unit))[:, None] - 1
+        shifted(((bound - np.int64(lost)) >> TABLE_BITS) << drop, unit) - (-shifted(-swept.other, unit))[:, None] - 1
     )
     least[:, 0] = NEVER
     critical = min(CRITICAL, p - 1)
     chosen = np.argsort(least, axis=1, kind="stable")[:, : critical + 1]
     bounds = np.take_along_axis(least, chosen, axis=1)
     found, evaluated = np.full((p, p), NEVER, dtype=np.int64), np.zeros(p, dtype=np.int64)  # [δ, t]
+    a, b = d[:, None], d[None, :]
+    charged = zeros(p, p)
+    np.maximum.at(charged, ((a - b) % p, (a + b) % p), slack)
+    widest = charged.max(axis=1)
     for start in range(0, critical, STEP):
-        active = bounds[:, start] < found.min(axis=1)
+        active = bounds[:, start] - widest < (found - charged).min(axis=1)
         if not active.any():
             break
-        evaluated[active] = min(start + STEP, critical)
+        stop = min(start + STEP, critical)
+        evaluated[active] = stop
         for block in _blocks(lanes, 8 * p * p):
             rows = np.flatnonzero(active[block.delta])
             delta, own = block.delta[rows], block.own[0, rows]
-            c = (block.t + chosen[delta, start : start + STEP]) % p
+            c = (block.t + chosen[delta, start:stop]) % p
             gap = (own[:, None, :] * (directions[block.t] - directions[c])).sum(axis=2, dtype=np.int64)
             np.minimum.at(found, (delta, block.t[0]), gap.min(axis=1))
         cost.add("discs", int(active.sum()) * p * STEP * 2 * lanes.sums.shape[2])
     rest = np.concatenate([bounds, np.full((p, 1), NEVER, dtype=np.int64)], axis=1)[d, evaluated]
     found = np.minimum(found, rest[:, None])
-    a, b = d[:, None], d[None, :]
     margins: Ints = found[(a - b) % p, (a + b) % p]
     return margins
 
@@ -455,7 +461,7 @@ def logits(
         spread = swept.spread + widest[:, None]
         cost.add("logits", p * p * p * (8 if exact else width + 8))
     else:
-        margins = _discs(lanes, lanes.directions, swept, waves, unit, error, cost)
+        margins = _discs(lanes, lanes.directions, swept, waves, slack, unit, error, cost)
         most = [
             [_root(x, swept.shift) + error + e for x, e in zip(row, form_errors, strict=True)]
             for row in swept.network.tolist()
