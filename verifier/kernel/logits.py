@@ -138,10 +138,10 @@ class _Block:
             table[self.delta[rows]] = np.maximum(table[self.delta[rows]], most[rows])
 
 
-def _blocks(lanes: Lanes, size: int) -> Iterator[_Block]:
-    """All inputs, so many bytes of [T, p, p] at a time."""
+def _blocks(lanes: Lanes, width: int) -> Iterator[_Block]:
+    """All inputs, as many t at a time as keep [T, p, width] in the cache."""
     p = lanes.sums.shape[0]
-    step = max(1, size // (8 * p * p))
+    step = max(1, BLOCK_BYTES // (8 * p * width))
     for t, delta, a in _classes(p):
         for start in range(0, len(t), step):
             now, rows = t[start : start + step], a[start : start + step]
@@ -315,7 +315,7 @@ def _sweep(
         spread=zeros(p, p),
     )
     lowest = found.high.copy()  # of −R_j
-    for block in _blocks(lanes, BLOCK_BYTES if full else BLOCK_BYTES // 4):
+    for block in _blocks(lanes, p if full else 2 * (lanes.sums.shape[2] + 4 * count)):
         observe("logits", int(block.t[0]), p)
         own = rounded(block.own[:, :, : len(waves.spans)], lost)
         wave = exact_product(own, waves.turned(block.t, p), "a wave")
@@ -403,12 +403,14 @@ def _discs(
             break
         stop = min(start + STEP, critical)
         evaluated[active] = stop
-        for block in _blocks(lanes, 8 * p * p):
+        for block in _blocks(lanes, 2 * STEP * lanes.sums.shape[2]):
             rows = np.flatnonzero(active[block.delta])
-            delta, own = block.delta[rows], block.own[0, rows]
-            c = (block.t + chosen[delta, start:stop]) % p
-            gap = (own[:, None, :] * (directions[block.t] - directions[c])).sum(axis=2, dtype=np.int64)
-            np.minimum.at(found, (delta, block.t[0]), gap.min(axis=1))
+            delta, own, t = block.delta[rows], block.own[:, rows], block.t[:, None]
+            least_gap = np.full((len(block.t), len(rows)), NEVER, dtype=np.int64)
+            for offset in chosen[delta, start:stop].T:
+                gap = np.einsum("trl,trl->tr", own, directions[block.t][:, None, :] - directions[(t + offset) % p])
+                np.minimum(least_gap, gap, out=least_gap)
+            np.minimum.at(found, (delta[None, :], t), least_gap)
         cost.add("discs", int(active.sum()) * p * STEP * 2 * lanes.sums.shape[2])
     rest = np.concatenate([bounds, np.full((p, 1), NEVER, dtype=np.int64)], axis=1)[d, evaluated]
     found = np.minimum(found, rest[:, None])
