@@ -24,21 +24,21 @@ from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import PHASE_ERROR, TABLE_ERROR, phases, roots
 
 INTEGRAL_BITS = 30  # an integral is an integer multiple of 2^-30
-OMEGA_BITS = 22  # of the table that ω is fitted with
+WAVE_BITS = 21  # of the tables that products are formed with: one product in binary64 is then exact
 
 
 def fourier(rows: Ints, p: int, frequency: int) -> tuple[Ints, Ints, int]:
     """(2/p)·Σ_{c<p} rows[c]·e(−jc/p) for every row: real and imaginary parts in the rows' unit, and an error of each
     as a complex number.
 
-    The table is within 3/4 of its own units as a point (5 units of 2^-30 and two rounded parts), the sum of |rows|/p is
+    The table is within one of its own units as a point (5 units of 2^-30 and two rounded parts), the sum of |rows|/p is
     at most the largest entry, and the quotient is rounded down in both parts.
     """
     cosines, sines = roots(p, -frequency * np.arange(p, dtype=np.int64))
-    table = rounded(np.stack([cosines, sines], axis=1), TABLE_BITS - OMEGA_BITS)
+    table = rounded(np.stack([cosines, sines], axis=1), TABLE_BITS - WAVE_BITS)
     sums = exact_product(rows[:, :p], table, "a Fourier coefficient")
-    found = 2 * sums // (p << OMEGA_BITS)
-    error = (2 * largest(rows) >> OMEGA_BITS) + 3
+    found = 2 * sums // (p << WAVE_BITS)
+    error = (2 * largest(rows) >> WAVE_BITS) + 3
     return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1]), error
 
 
@@ -75,37 +75,37 @@ def integrate(family: Family, p: int, nodes: int, cost: Cost) -> list[Integrals]
     u_re = rounded(a_re * cosines - a_im * sines, TABLE_BITS) + b_re
     u_im = rounded(a_re * sines + a_im * cosines, TABLE_BITS) + b_im
     sizes = size_bound(u_re, u_im)
-    # Errors in units of 2^-24: of u, its rounding and the table's; of T, those of all u and, for each, of the table.
+    # Errors in units of 2^-24: of all u, their rounding and the table's. A wave is within one of its own units.
     u_error = harmonics * (1 + (TABLE_ERROR * 3 * limits.PROFILE >> TABLE_BITS))
     middles = np.arange(1, 2 * nodes, 2, dtype=np.int64)
-    wave_re, wave_im = roots(2 * nodes, h[:, None] * middles[None, :])
-    values = exact_product(np.concatenate([u_re, u_im], axis=1), np.concatenate([wave_re, -wave_im]), "a profile")
-    require_capacity(largest(values) + (abs(family.dc) << TABLE_BITS), "a profile")
-    values += np.int64(family.dc << TABLE_BITS)
+    wave_re, wave_im = (rounded(part, TABLE_BITS - WAVE_BITS) for part in roots(2 * nodes, h[:, None] * middles))
+    waves = np.concatenate([wave_re, -wave_im, np.full((1, nodes), 1 << WAVE_BITS, dtype=np.int64)])
+    constant = np.full((p, 1), family.dc, dtype=np.int64)
+    values = exact_product(np.concatenate([u_re, u_im, constant], axis=1), waves, "a profile")
     slope = (355 * (sizes * h).sum(axis=1) // (113 * nodes) + 1).tolist()  # τ, in units of 2^-24
     total = sizes.sum(axis=1).tolist()
     # To units in which the sum over the nodes fits.
-    keep = 58 - OMEGA_BITS - nodes.bit_length()
+    keep = 53 - WAVE_BITS - (nodes - 1).bit_length()
     shift = max(0, largest(values).bit_length() - keep)
     values = rounded(values, shift)
-    unit = PROFILE_BITS + TABLE_BITS - shift  # values are in units of 2^-unit
-    t_error = [(((u_error << TABLE_BITS) + TABLE_ERROR * x) >> shift) + 2 for x in total]
-    edges = [((x << TABLE_BITS) >> shift) + 1 + e for x, e in zip(slope, t_error, strict=True)]
+    unit = PROFILE_BITS + WAVE_BITS - shift  # values are in units of 2^-unit
+    t_error = [(((u_error << WAVE_BITS) + x) >> shift) + 2 for x in total]
+    edges = [((x << WAVE_BITS) >> shift) + 1 + e for x, e in zip(slope, t_error, strict=True)]
     where, at = np.nonzero(np.abs(values) <= np.array(edges, dtype=np.int64)[:, None])
     cells = np.bincount(where, minlength=p).tolist()
     # Σ|t′| over the rough cells, in units of 2^-24; each t′ is off by its harmonics' share of the errors above.
-    require_capacity(2 * harmonics * harmonics * largest(sizes) << TABLE_BITS, "a profile's slope")
+    require_capacity(2 * harmonics * harmonics * largest(sizes) << WAVE_BITS, "a profile's slope")
     slopes = ((u_re * h)[where] * wave_im.T[at] + (u_im * h)[where] * wave_re.T[at]).sum(axis=1, dtype=np.int64)
     steepness = zeros(p)
-    np.add.at(steepness, where, np.abs(slopes) >> TABLE_BITS)
-    lost = [harmonics * u_error + (TABLE_ERROR * harmonics * x >> TABLE_BITS) + 2 for x in total]
+    np.add.at(steepness, where, np.abs(slopes) >> WAVE_BITS)
+    lost = [harmonics * u_error + (harmonics * x >> WAVE_BITS) + 2 for x in total]
     active = np.maximum(values, 0)
     most = active.max(axis=1).tolist()
     found = []
     for r in range(1, family.outputs + 1):
-        wave = rounded(np.stack(roots(2 * nodes, 2 * r * middles), axis=1), TABLE_BITS - OMEGA_BITS)
+        wave = rounded(np.stack(roots(2 * nodes, 2 * r * middles), axis=1), TABLE_BITS - WAVE_BITS)
         sums = exact_product(active, wave, "an integral")
-        divisor = nodes << (unit + OMEGA_BITS - INTEGRAL_BITS)  # unit >= 54 − 37
+        divisor = nodes << (unit + WAVE_BITS - INTEGRAL_BITS)  # unit >= 13
         curve = (4 * r * r * abs(family.dc) + (sizes * (h + 2 * r) ** 2).sum(axis=1)).tolist()
         bends = (sizes * (h * h + 4 * r * h)).sum(axis=1).tolist()
         error = [
@@ -113,7 +113,7 @@ def integrate(family: Family, p: int, nodes: int, cost: Cost) -> list[Integrals]
             (5 * smooth << INTEGRAL_BITS - PROFILE_BITS) // (3 * nodes**2)
             + (11 * (tilt + count * more) << INTEGRAL_BITS - PROFILE_BITS) // (7 * nodes**2)
             + (5 * bend * count << INTEGRAL_BITS - PROFILE_BITS) // nodes**3
-            + _in_units(e + ((2 * top >> OMEGA_BITS) + 1), unit)
+            + _in_units(e + ((2 * top >> WAVE_BITS) + 1), unit)
             + 7
             for smooth, bend, tilt, more, count, e, top in zip(
                 curve, bends, steepness.tolist(), lost, cells, t_error, most, strict=True

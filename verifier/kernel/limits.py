@@ -47,4 +47,4 @@ SUM_BITS = 60  # a sum over neurons is below 2^60
 TABLE_BITS = 30  # sines and cosines are integer multiples of 2^-30
 PRECISION = 128  # of balls, in bits
 MOMENTS = 128  # of the harmonic method: modes |m| <= MOMENTS
-FULL_PRODUCT = 256  # up to this p all margins come from one exact product; beyond, from discs and a few of them
+FULL_PRODUCT = 128  # up to this p all margins come from one exact product; beyond, from discs and a few of them
