@@ -1,4 +1,5 @@
-"""The trusted kernel: flint, exact integers of numpy and scipy.sparse, and the standard library. `check` is the one way in."""
+"""The trusted kernel: flint, exact integers of numpy and scipy.sparse, and the standard library. `check` is the one
+way in."""
 
 from verifier.kernel.check import Checked, Evidence, check
 from verifier.kernel.conclusion import Conclusion, Dyadic

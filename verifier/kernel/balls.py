@@ -9,6 +9,7 @@ conclusion leave as exact integers, rounded outward.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -44,6 +45,20 @@ def with_precision(function: Callable[P, T]) -> Callable[P, T]:
 def ball(value: int) -> Ball:
     """The ball around an integer: exact up to the precision, correctly enclosed beyond."""
     return arb(fmpz(value))
+
+
+def dyadic(mantissa: int, exponent: int) -> Ball:
+    """mantissa·2^exponent."""
+    return ball(mantissa << exponent) if exponent >= 0 else ball(mantissa) / ball(1 << -exponent)
+
+
+def root(value: Fraction) -> Ball:
+    """The square root of a rational number that is not negative."""
+    return arb(fmpq(value.numerator, value.denominator)).sqrt()
+
+
+def exponential(value: Ball) -> Ball:
+    return value.exp()
 
 
 def turn(numerator: int, denominator: int) -> tuple[Ball, Ball]:

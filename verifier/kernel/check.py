@@ -24,6 +24,7 @@ from verifier.kernel.claim import Claim, read_claim
 from verifier.kernel.closed_form import ClosedForm, closed_form, fourier
 from verifier.kernel.conclusion import (
     Accuracy,
+    Attention,
     ClosedFormBound,
     Conclusion,
     Dyadic,
@@ -134,6 +135,10 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         outputs=circuit.outputs,
         neurons=circuit.neurons,
         parameters=circuit.parameters,
+        attention=Attention(
+            "none" if not source.positions else "declared" if source.scale_squared is None else "softmax",
+            tuple((str(low), str(high)) for low, high in circuit.attention.ranges()),
+        ),
         explanation={
             "families": len(explanation.families),
             "directions": explanation.directions.shape[1],
@@ -141,15 +146,25 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
             "nodes": explanation.nodes,
         },
         quadrature=tuple(_quadrature_bound(rule, found, form, loss.difference) for rule in rules.values()),
-        logits=_logit_bound(found, rules, weights, loss.logit, lanes.exponent),
+        logits=_logit_bound(
+            found, rules, weights, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
+        ),
         closed_form=explained.bound(lanes.exponent),
         accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed),
         events=events.count,
         operations=dict(cost.operations),
     )
     evidence = Evidence(
-        lanes.exponent, margins, found.deviations, explained.by_offset, form, rules, weights, lanes.sums, lanes.directions
-    )  # fmt: skip
+        exponent=lanes.exponent,
+        margins=margins,
+        deviations=found.deviations,
+        explained=explained.by_offset,
+        form=form,
+        rules=rules,
+        weights=weights,
+        sums=lanes.sums,
+        directions=lanes.directions,
+    )
     certified = conclusion.accuracy.certified_inputs
     if certified < claimed.certified_inputs:
         detail = f"{certified} of {circuit.p**2} inputs certified, the claim says {claimed.certified_inputs}"
@@ -291,7 +306,12 @@ def _quadrature_bound(rule: Quadrature, found: Logits, form: ClosedForm, error: 
 
 
 def _logit_bound(
-    found: Logits, rules: dict[int, Quadrature], weights: dict[int, tuple[int, int]], error: int, exponent: int
+    found: Logits,
+    rules: dict[int, Quadrature],
+    weights: dict[int, tuple[int, int]],
+    error: int,
+    attention: int,
+    exponent: int,
 ) -> LogitBound:
     def by_frequency(terms: dict[int, int]) -> dict[int, Dyadic]:
         return {k: Dyadic(bound, exponent) for k, bound in terms.items()}
@@ -308,7 +328,8 @@ def _logit_bound(
             "profile": by_frequency(found.profile),
             "other_frequencies": Dyadic(found.other, exponent),
             "output_rest": Dyadic(found.rest, exponent),
-            "fixed_point": Dyadic(error, exponent),
+            "fixed_point": Dyadic(error - attention + 1, exponent),
+            "attention": Dyadic(attention, exponent),
         },
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from verifier.kernel import limits
 from verifier.kernel.arrays import Ints, largest, zeros
+from verifier.kernel.attention import Pattern, pattern
 from verifier.kernel.cost import Cost
 from verifier.kernel.enclosure import Enclosed, plus, product, stacked
 from verifier.kernel.limits import OUT_BITS, PRE_BITS, SUM_BITS
@@ -37,6 +38,7 @@ class Circuit:
     - `skip_a`, `skip_b` [p, q], in units of 2^(SKIP_SHIFT − `pre_scale` − `out_scale`).
     - `out_radius`: W of the file is within so many units of `out`.
     - `hidden` [n]: upper bounds of the activations of the network in the file, in units of 2^-`pre_scale`.
+    - `attention`: the pattern that was folded in. `attention_error`: what of `logit_error` is due to its intervals.
     - `logit_error`, `difference_error`: Lemma K's κ and κ_d. Any logit, or any difference of two logits of one input,
       of the network in the file is within so many units of 2^-(`pre_scale` + `out_scale`) of this circuit's.
     """
@@ -53,6 +55,8 @@ class Circuit:
     out_scale: int
     out_radius: int
     hidden: list[int]
+    attention: Pattern
+    attention_error: int
     logit_error: int
     difference_error: int
 
@@ -70,8 +74,8 @@ class Folded:
 
     - `a`, `b` [p, n]; `w` [n, q]; `s1`, `s2` [p, q].
     - `pre_slack` [n], `skip_slack`: how far attention intervals can move a pre-activation, and a skip.
-    - `values` (per position, [Hk]), `stream` [d]: bounds of every head coordinate and of the residual stream before the
-      MLP, for Theorem F. Empty for a folded circuit.
+    - `values` (by position, [tokens, Hk]), `attention`, `stream` [d]: the heads' values, the attention pattern and
+      bounds of the residual stream before the MLP, for Theorem F. Empty for a folded circuit.
     """
 
     a: Enclosed
@@ -82,6 +86,7 @@ class Folded:
     pre_slack: list[Fraction]
     skip_slack: Fraction
     values: list[Enclosed]
+    attention: Pattern
     stream: Enclosed | None
 
 
@@ -100,22 +105,25 @@ def _fold_circuit(model: ModelFile, cost: Cost) -> Folded:
     s1, s2 = (tensors[name].T if name in tensors else nothing for name in ("S1", "S2"))
     cost.add("fold", n * (2 * p + q) + 2 * p * q)
     a, b, w = (tensors[name].T for name in "ABW")
-    return Folded(a, b, w, s1, s2, [Fraction(0)] * n, Fraction(0), [], None)
+    return Folded(a, b, w, s1, s2, [Fraction(0)] * n, Fraction(0), [], Pattern([], [], False, []), None)
 
 
 def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     p, tensors = model.p, model.tensors
     heads, width, d = tensors["blocks.0.attn.W_O"].shape
     n, q = tensors["blocks.0.mlp.b_in"].shape[0], tensors["unembed.b_U"].shape[0]
-    middles = [(x.attention_low + x.attention_high) / 2 for x in model.positions]
-    radii = [(x.attention_high - x.attention_low) / 2 for x in model.positions]
     rows = [1 if x.holds == "=" else p for x in model.positions]
     work = sum(rows) * d * 2 * heads * width + (2 * p + 1) * d * (n + q) + n * d * q
-    work += sum(count * heads * d * (2 * width + n + q) for count, radius in zip(rows, radii, strict=True) if radius)
+    work += sum(rows) * heads * d * (2 * width + n + q)  # attention intervals, if there are any
     require(work <= limits.FOLD_WORK, Reason.SIZE, f"model: folding takes {work} multiply-adds")
     cost.add("fold", work)
 
     embed, places = tensors["embed.W_E"], tensors["pos_embed.W_pos"]
+    tokens = [
+        plus(embed[place.offset : place.offset + count], places[index : index + 1])
+        for index, (place, count) in enumerate(zip(model.positions, rows, strict=True))
+    ]
+    attention = pattern(model, tokens, cost)
     value = tensors["blocks.0.attn.W_V"]
     w_v = Enclosed(value.values.transpose(1, 0, 2).reshape(d, heads * width), value.exponent, value.radius)
     w_o = tensors["blocks.0.attn.W_O"].reshape(heads * width, d)
@@ -124,28 +132,13 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
 
     # The residual stream before the MLP, split into the part of a and the part of b with all constants.
     part_a, part_b = [Enclosed(zeros(p, d), 0, 0)], [tensors["blocks.0.attn.b_O"].reshape(1, d)]
-    pre_slack, skip_slack = [Fraction(0)] * n, Fraction(0)
-    values = []
-    for index, place in enumerate(model.positions):
-        tokens = plus(embed[place.offset : place.offset + rows[index]], places[index : index + 1])
-        held = plus(product(tokens, w_v, "W_V"), b_v)
-        values.append(held)
-        parts = [product(held, w_o, "W_O").times(middles[index])]
-        if index == len(model.positions) - 1:
-            parts.append(tokens)
-        (part_a if place.holds == "a" else part_b).extend(parts)
-        if radii[index]:
-            # Every head may have a pattern of its own, so each head's part of what is moved counts by itself.
-            for head in range(heads):
-                own = slice(head * width, (head + 1) * width)
-                moved = product(
-                    Enclosed(held.values[:, own], held.exponent, held.radius),
-                    Enclosed(w_o.values[own], w_o.exponent, w_o.radius),
-                    "W_O",
-                )
-                reaches = _column_maxima(product(moved, w_in, "W_in"))
-                pre_slack = [x + radii[index] * y for x, y in zip(pre_slack, reaches, strict=True)]
-                skip_slack += radii[index] * max(_column_maxima(product(moved, w_u, "W_U")))
+    held = [plus(product(own, w_v, "W_V"), b_v) for own in tokens]
+    for place, own, middles in zip(model.positions, held, attention.middles, strict=True):
+        weighted = [w_o[head * width : (head + 1) * width].times(middle) for head, middle in enumerate(middles)]
+        parts = part_a if place.holds == "a" else part_b
+        parts.append(product(own, stacked(weighted), "W_O"))
+    (part_a if model.positions[-1].holds == "a" else part_b).append(tokens[-1])
+    pre_slack, skip_slack = _slack(attention, held, w_o, w_in, w_u)
     resid_a, resid_b = plus(*part_a), plus(Enclosed(zeros(p, d), 0, 0), *part_b)
     reach = [Enclosed(np.abs(x.values).max(axis=0), x.exponent, x.radius) for x in (resid_a, resid_b)]
     streams = stacked([resid_a, resid_b])
@@ -159,15 +152,54 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
         s2=plus(skips[p : 2 * p], skips[2 * p :], tensors["unembed.b_U"].reshape(1, q)),
         pre_slack=pre_slack,
         skip_slack=skip_slack,
-        values=values,
+        values=held,
+        attention=attention,
         stream=plus(*reach),
     )
 
 
-def _column_maxima(matrix: Enclosed) -> list[Fraction]:
-    """By column, a bound of the entries' absolute values."""
-    unit = Fraction(2) ** matrix.exponent
-    return [unit * (x + matrix.radius) for x in np.abs(matrix.values).max(axis=0).tolist()]
+def _slack(
+    attention: Pattern, held: list[Enclosed], w_o: Enclosed, w_in: Enclosed, w_u: Enclosed
+) -> tuple[list[Fraction], Fraction]:
+    """Lemma K's s_i and s: how far attention can move a pre-activation and a skip.
+
+    In one head the weights differ from the middles by r_t at most, and what is moved is Σ_t r_t·(what the head writes
+    at position t), each head by itself. The weights of softmax sum to one as the middles do, so that a constant may be
+    taken from all that a head writes: half the range over all positions and tokens counts, and not the size.
+    """
+    heads = len(attention.radii[0])
+    width, n = len(w_o.values) // heads, w_in.values.shape[1]
+    pre, skip = [Fraction(0)] * n, Fraction(0)
+    for head in range(heads):
+        radii = [row[head] for row in attention.radii]
+        if not any(radii):
+            continue
+        own = slice(head * width, (head + 1) * width)
+        written = [
+            product(Enclosed(x.values[:, own], x.exponent, x.radius), w_o[own], "W_O") for x in held
+        ]  # by position, [tokens, d]
+        moves = []
+        for matrix in (w_in, w_u):
+            reached = [product(x, matrix, "attention") for x in written]
+            if attention.normalised:
+                together = stacked(reached)
+                half = together.values.max(axis=0) - together.values.min(axis=0)
+                moves.append(_moved(sum(radii, Fraction(0)) / 2, half, 2 * together.radius, together.exponent))
+            else:
+                parts = [
+                    _moved(radius, np.abs(x.values).max(axis=0), x.radius, x.exponent)
+                    for radius, x in zip(radii, reached, strict=True)
+                ]
+                moves.append([sum(column, Fraction(0)) for column in zip(*parts, strict=True)])
+        pre = [x + y for x, y in zip(pre, moves[0], strict=True)]
+        skip += max(moves[1])
+    return pre, skip
+
+
+def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int) -> list[Fraction]:
+    """radius·(sizes + more)·2^exponent, entry by entry."""
+    unit = radius * Fraction(2) ** exponent
+    return [unit * (x + more) for x in sizes.tolist()]
 
 
 def _scale(tables: Sequence[Enclosed], bits: int) -> int:
@@ -187,8 +219,9 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
     Lemma K. Premises: the file's A, B are within r_A units of the fixed-point ones, W within r_W, S1 and S2 within r_1
     and r_2; h_i, the fixed-point activation, is at most (max A + max B)⁺; the attention moves pre-activation i by at
     most s_i and a skip by at most s.
-    ⟹ a logit moves by at most κ = Σ_i [(max_c |W| + r_W)(2r_A + s_i) + r_W·h_i] + r_1 + r_2 + s, and a difference of two
-    logits by at most κ_d, the same with max_c |W| + r_W replaced by the range of W over c plus 2r_W, and the rest doubled.
+    ⟹ a logit moves by at most κ = Σ_i [(max_c |W| + r_W)(2r_A + s_i) + r_W·h_i] + r_1 + r_2 + s, and a difference of
+    two logits by at most κ_d, the same with max_c |W| + r_W replaced by the range of W over c plus 2r_W, and the rest
+    doubled.
     """
     n, q = folded.w.values.shape
     pre_scale = _scale((folded.a, folded.b), PRE_BITS)
@@ -227,6 +260,8 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
         out_scale=out_scale,
         out_radius=w.radius,
         hidden=[x + y for x, y in zip(active, moved, strict=True)],
+        attention=folded.attention,
+        attention_error=sum(map(mul, sizes, slack)) + ceil_units(folded.skip_slack, scale),
         logit_error=sum(map(mul, sizes, moved)) + rest,
         difference_error=sum(map(mul, ranges, moved)) + 2 * rest,
     )

@@ -44,7 +44,8 @@ def fourier(rows: Ints, p: int, frequency: int) -> tuple[Ints, Ints, int]:
 
 @dataclass(frozen=True, slots=True)
 class Integrals:
-    """Lemma I for one family and one r: ∫ReLU(T_δ)·e(2rx)dx by δ, in units of 2^-30, each within `error` of the truth."""
+    """Lemma I for one family and one r: ∫ReLU(T_δ)·e(2rx)dx by δ, in units of 2^-30, each within `error` of the
+    truth."""
 
     re: list[int]
     im: list[int]

@@ -50,6 +50,27 @@ def _document(value: object) -> object:
 
 
 @dataclass(frozen=True, slots=True)
+class Attention:
+    """The attention weights that the theorem is about.
+
+    `kind`: `none` (a folded circuit), `declared` (the file says what they are, whatever the input) or `softmax` (they
+    are what the network's own queries and keys make of every input). `ranges`: by position, the bounds within which
+    every head's weight lies, as exact fractions.
+    """
+
+    kind: str
+    ranges: tuple[tuple[str, str], ...]
+
+    def words(self) -> str:
+        weights = ", ".join(low if low == high else f"between {low} and {high}" for low, high in self.ranges)
+        return {
+            "none": "",
+            "declared": f"the attention weights of every head taken as {weights} at the positions in order, ",
+            "softmax": "attention by softmax of its own queries and keys, ",
+        }[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
 class QuadratureBound:
     """Theorem Q at one frequency, and what the network itself does there.
 
@@ -84,7 +105,7 @@ class LogitBound:
     - `budget`: what that is made of. `quadrature`, by frequency: Theorem Q at the scale of the logits. `profile`, by
       frequency: what the network's coefficient differs from the closed form's by, besides. `other_frequencies`: half
       the range of what the output directions hold at no frequency of the closed form. `output_rest`: half of what they
-      leave out. `fixed_point`: rounding the weights, and attention.
+      leave out. `fixed_point`: rounding the weights. `attention`: weights that are known by an interval only.
     """
 
     max_error: Dyadic
@@ -176,6 +197,7 @@ class Conclusion:
     outputs: int
     neurons: int
     parameters: int
+    attention: Attention
     explanation: dict[str, int]
     quadrature: tuple[QuadratureBound, ...]
     logits: LogitBound
@@ -196,7 +218,7 @@ class Conclusion:
         words = (
             f"For at least {accuracy.certified_inputs} of the {accuracy.total_inputs} inputs (a, b) with "
             f"0 <= a, b < {self.p}, the largest of the {self.outputs} logits of the network in the model file with "
-            f"SHA-256 {self.model_sha256}, {arithmetic}, is that of (a + b) mod {self.p}. "
+            f"SHA-256 {self.model_sha256}, {self.attention.words()}{arithmetic}, is that of (a + b) mod {self.p}. "
         )
         if self.closed_form.explains_all:
             words += (
@@ -228,6 +250,7 @@ class Conclusion:
                 "outputs": self.outputs,
                 "neurons": self.neurons,
                 "parameters": self.parameters,
+                "attention": _document(self.attention),
             },
             "claim": {
                 "sha256": self.claim_sha256,

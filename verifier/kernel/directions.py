@@ -66,7 +66,8 @@ class LaneSums:
 
     **Fields**
 
-    - `directions` [q, L]: U, in units of 2^-DIRECTION_BITS; None for the exact strategy, where the lanes are the outputs.
+    - `directions` [q, L]: U, in units of 2^-DIRECTION_BITS; None for the exact strategy, where the lanes are the
+      outputs.
     - `sums` [p, p, lanes]: S(a, b), in units of 2^(drop − pre_scale − out_scale).
     - `rest` [p, p]: η(a, b), at least every (V[c] − V[c′])·h with c, c′ < p; None when it is zero (exact strategy).
     - `over` [p, p]: at most every (V[c] − V[c′])·h with c < p <= c′; None without outputs beyond p, or when it is zero.

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted
+from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
 
 WORK_BITS = 56  # of an entry between operations
 
@@ -59,14 +59,18 @@ class Enclosed:
         return largest(self.values) + self.radius
 
     def times(self, factor: Fraction) -> Enclosed:
-        """A multiple; the numerator of `factor` has at most 21 bits."""
-        narrow = self.within(WORK_BITS - 21)
+        """A multiple.
+
+        **Raises** `Rejected(CAPACITY)` when the numerator of `factor` has more than 21 bits.
+        """
+        require_capacity(abs(factor.numerator) << 41, "a factor")
+        narrow = self.at(self.exponent + largest(self.values).bit_length() - (WORK_BITS - 21))
         top, bottom = factor.numerator, factor.denominator
         radius = -(-narrow.radius * abs(top) // bottom) + 1
         return Enclosed(narrow.values * np.int64(top) // np.int64(bottom), narrow.exponent, radius)
 
 
-def _common(parts: Sequence[Enclosed]) -> int:
+def common(parts: Sequence[Enclosed]) -> int:
     """The finest unit in which all of `parts` have at most `WORK_BITS` bits."""
     tops = [(x.exponent, x.exponent + x.reach().bit_length()) for x in parts if x.reach()] or [(0, 0)]
     return max(min(exponent for exponent, _ in tops), max(top for _, top in tops) - WORK_BITS)
@@ -75,7 +79,7 @@ def _common(parts: Sequence[Enclosed]) -> int:
 def plus(first: Enclosed, *others: Enclosed) -> Enclosed:
     """The sum; shapes broadcast."""
     for other in others:
-        exponent = _common((first, other))
+        exponent = common((first, other))
         x, y = first.at(exponent), other.at(exponent)
         require_capacity(x.reach() + y.reach(), "a sum of tables")
         first = Enclosed(x.values + y.values, exponent, x.radius + y.radius)
@@ -84,7 +88,7 @@ def plus(first: Enclosed, *others: Enclosed) -> Enclosed:
 
 def stacked(parts: Sequence[Enclosed]) -> Enclosed:
     """Rows on top of each other."""
-    exponent = _common(parts)
+    exponent = common(parts)
     same = [x.at(exponent) for x in parts]
     return Enclosed(np.concatenate([x.values for x in same]), exponent, max(x.radius for x in same))
 
@@ -95,6 +99,8 @@ def product(x: Enclosed, y: Enclosed, what: str) -> Enclosed:
     Both products fit binary64. The radii: |xy − XY| <= r_x·Σ|Y| + r_y·Σ|X| + r_x·r_y per term of a sum.
     """
     inner = x.values.shape[-1]
+    if x.reach() == 0 or y.reach() == 0:
+        return Enclosed(zeros(len(x.values), y.values.shape[1]), 0, 0)
     digit = (SIGNIFICAND - (inner - 1).bit_length()) // 3
     # A value rounded to k bits may carry to 2^k, which is why each width leaves one bit.
     left, right = x.within(2 * digit - 1), y.within(SIGNIFICAND - (inner - 1).bit_length() - digit - 1)

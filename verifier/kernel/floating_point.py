@@ -3,19 +3,21 @@
 A dot product of length m, in any order, with or without fused multiply-add, with underflow gradual or flushed, errs
 by at most γ_m·Σ|x||y| plus far less than one unit of 2^-60, γ_m = m·u/(1 − m·u). Magnitudes are per coordinate, the
 largest over all tokens, as the folding has them; errors go through |W|ᵀ layer by layer, those of the MLP through
-|W_out·W_U|ᵀ at once. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU, W_out, add, W_U.
-Every number here is an upper bound, rounded up.
+|W_out·W_U|ᵀ at once. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU, W_out, add,
+W_U. Every number here is an upper bound, rounded up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import ceil, isqrt
 
 import numpy as np
 
 from verifier.kernel.arrays import Ints, exact_product, integers, largest, shifted
+from verifier.kernel.attention import Pattern
 from verifier.kernel.circuit import Circuit, Folded
 from verifier.kernel.cost import Cost
 from verifier.kernel.enclosure import Enclosed
@@ -23,6 +25,7 @@ from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
 
 UNIT_BITS = 60  # the result is in units of 2^-60
+EXPONENTIAL = 4  # units in the last place that a computed exponential may be off by
 OVERFLOW_BITS = 100  # magnitudes must stay far below the largest finite number, 2^128
 
 
@@ -215,6 +218,7 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
     embed, places = tensor("embed.W_E"), tensor("pos_embed.W_pos")
     nothing = Upper(np.zeros(1, dtype=np.int64), -2000)
     mixed = last = _Signal(nothing, nothing)
+    attention, signals = folded.attention, list[_Signal]()
     for index, place in enumerate(model.positions):
         count = 1 if place.holds == "=" else model.p
         tokens = maximum(Upper(embed.values[place.offset : place.offset + count], embed.exponent))
@@ -222,9 +226,14 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
         summed = _added(_Signal(tokens, nothing), _Signal(position, nothing), arithmetic)
         # An embedding stored in a narrower format is rounded once more.
         last = _Signal(summed.size, plus(summed.error, summed.size.times(2 * arithmetic.operands)))
-        held = _affine(w_v, b_v, last, arithmetic, "W_V", maximum(upper(folded.values[index])))
-        weight = max(abs(place.attention_low), abs(place.attention_high))
-        mixed = _Signal(plus(mixed.size, held.size.times(weight)), plus(mixed.error, held.error.times(weight)))
+        signals.append(last)
+    moved = _softmax_error(model, attention, signals, arithmetic) if attention.sides else Fraction(0)
+    for index, signal in enumerate(signals):
+        held = _affine(w_v, b_v, signal, arithmetic, "W_V", maximum(upper(folded.values[index])))
+        ends = zip(attention.middles[index], attention.radii[index], strict=True)
+        weight = max(abs(m) + r for m, r in ends)
+        size, error = held.size.times(weight), plus(held.error, plus(held.size, held.error).times(moved)).times(weight)
+        mixed = _Signal(plus(mixed.size, size), plus(mixed.error, error, LEAST))
     # The mix itself: a product of length T whose weights carry one rounding of their own.
     relative = arithmetic.product_error(len(model.positions) + 1, "attention")
     mixed = _Signal(mixed.size, plus(mixed.error, plus(mixed.size, mixed.error).times(relative), LEAST))
@@ -234,18 +243,66 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
     # The error of the hidden layer reaches the logits through W_out·W_U, the rest through W_U.
     exact = _Signal(hidden, hidden.times(Fraction(0)))
     written = _affine(w_out, tensor("blocks.0.mlp.b_out"), exact, arithmetic, "W_out")
-    moved = through(w_out, pre.error)
-    _require_range(moved, "W_out")
+    spread = through(w_out, pre.error)
+    _require_range(spread, "W_out")
     slope = arithmetic.product_error(n + 2, "W_out")
-    after = _added(before, _Signal(written.size, plus(written.error, moved.times(slope))), arithmetic)
+    after = _added(before, _Signal(written.size, plus(written.error, spread.times(slope))), arithmetic)
     direct = _affine(w_u, tensor("unembed.b_U"), after, arithmetic, "W_U").error
     once = (1 + arithmetic.product_error(d + 2, "W_U")) * (1 + arithmetic.sum_error()) - 1
     carried = through(Upper(np.abs(circuit.out) + np.int64(circuit.out_radius), -circuit.out_scale), pre.error)
-    return plus(direct, LEAST).ceiling() + plus(carried, through(w_u, moved).times(once), LEAST).ceiling()
+    return plus(direct, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
+
+
+def _softmax_error(
+    model: ModelFile, attention: Pattern, signals: Sequence[_Signal], arithmetic: Arithmetic
+) -> Fraction:
+    """The relative error of a computed attention weight.
+
+    If every computed score is within e of the exact one (rounding of its difference to the largest included), and an
+    exponential within `EXPONENTIAL` units in the last place, a weight changes by a factor within exp(±2e) and
+    roundings: x in all, and exp(x) − 1 <= x + x² for x <= 1/4. That common libraries' exponentials are so good is an
+    assumption.
+
+    **Raises** `Rejected(NOT_PROVED)` when the scores' errors are too large.
+    """
+    scale = model.scale_squared or Fraction(0)
+    bound = Fraction(isqrt(ceil(scale * (1 << 80))) + 1, 1 << 40)  # of the scale, from above
+    unit = arithmetic.sums + arithmetic.result
+    worst = Fraction(0)
+    for head, (query, keys) in enumerate(attention.sides):
+        q = _scored(model, head, "Q", signals[-1], query, arithmetic)
+        for key, signal in zip(keys, signals, strict=True):
+            k = _scored(model, head, "K", signal, key, arithmetic)
+            size = _inner(plus(q.size, q.error), plus(k.size, k.error))
+            error = _inner(q.error, plus(k.size, k.error)) + _inner(plus(q.size, q.error), k.error)
+            relative = arithmetic.product_error(query.shape[1] + 2, "a score") + 8 * unit
+            worst = max(worst, (error + size * (relative + 4 * unit)) * bound)
+    x = 2 * worst + (2 * EXPONENTIAL + len(signals) + 4) * 2 * unit
+    require(x <= Fraction(1, 4), Reason.NOT_PROVED, "attention: the scores have no useful error bound")
+    return x + x * x
+
+
+def _scored(model: ModelFile, head: int, name: str, x: _Signal, exact: Enclosed, arithmetic: Arithmetic) -> _Signal:
+    """Queries or keys of one head."""
+    weight, bias = (upper(model.tensors[f"blocks.0.attn.{kind}_{name}"]) for kind in "Wb")
+    return _affine(
+        Upper(weight.values[head], weight.exponent),
+        Upper(bias.values[head], bias.exponent),
+        x,
+        arithmetic,
+        f"W_{name}",
+        maximum(upper(exact)),
+    )
+
+
+def _inner(x: Upper, y: Upper) -> Fraction:
+    """Σ x·y, exactly."""
+    total = sum(a * b for a, b in zip(x.values.tolist(), y.values.tolist(), strict=True))
+    return Fraction(total) * Fraction(2) ** (x.exponent + y.exponent)
 
 
 def _stream(folded: Folded, model: ModelFile, last: _Signal, attended: _Signal) -> Upper:
     """Bounds of the exact residual stream: the folding's, unless attention intervals could exceed it."""
-    if folded.stream is None or any(place.attention_low != place.attention_high for place in model.positions):
+    if folded.stream is None or any(map(any, folded.attention.radii)):
         return plus(last.size, attended.size)
     return upper(folded.stream)

@@ -176,7 +176,8 @@ class _Waves:
 
     - `frequencies` [J]; `re`, `im` [L, J], of the first p outputs of every direction, in units of 2^-`bits` of them.
     - `off`: each is within so many units of the truth, as a point; turning by e(jt/p) adds what `turned` says.
-    - `spans` [L]: range over c < p of what the directions hold at no frequency of the form, in the same units, rounded up.
+    - `spans` [L]: range over c < p of what the directions hold at no frequency of the form, in the same units,
+      rounded up.
     """
 
     frequencies: Ints
@@ -273,8 +274,8 @@ class _Swept:
 
     - by δ, in wave units: `low`, `high` [p, 2J]: ranges of R_j, real parts and then imaginary ones; `other` [p]: range
       over c < p of what is written at no frequency of the form.
-    - `network` [p, J], `profile` [J]: squares of |R_j − G_j|, and of what the idealised rule leaves of it, as `_squares`
-      has them with `shift`.
+    - `network` [p, J], `profile` [J]: squares of |R_j − G_j|, and of what the idealised rule leaves of it, as
+      `_squares` has them with `shift`.
     - in logit units: `beyond` [p, p], by input: logit_{a+b} less the largest logit beyond p, NEVER if there is none. If
       every logit was evaluated, `margins` and `ranges` [p, p], by input: the least gap, and the range over c < p of the
       deviations; and `spread` [p, p], by δ and d: the largest |gap − closed gap|.
@@ -295,7 +296,8 @@ class _Swept:
 def _sweep(
     lanes: Lanes, waves: _Waves, form: Ints, gaps: Ints, ideals: dict[int, _Ideal], lost: int, observe: Observer
 ) -> _Swept:
-    """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the closed form's, by δ and d; `lost`: bits that sums drop."""
+    """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the closed form's, by δ and d; `lost`: bits that sums
+    drop."""
     p, count = lanes.sums.shape[0], len(waves.frequencies)
     full = p <= limits.FULL_PRODUCT or lanes.directions is None
     sizes = np.abs(lanes.sums[:, :, : len(waves.spans)]).max(axis=(0, 1)) >> lost
@@ -488,7 +490,8 @@ def logits(
 
 
 def _coefficients(form: ClosedForm, unit: int) -> tuple[Ints, list[int]]:
-    """[p, 2J]: G_j(δ) in wave units, real parts and then imaginary ones, and by j how far they may be from the truth."""
+    """[p, 2J]: G_j(δ) in wave units, real parts and then imaginary ones, and by j how far they may be from the
+    truth."""
     half, terms = 1 << max(unit, 0) >> 1, list(form.terms.values())
     parts = [part for name in ("re", "im") for part in (getattr(term, name) for term in terms)]
     moved = [[x + half >> unit if unit >= 0 else x << -unit for x in part] for part in parts]

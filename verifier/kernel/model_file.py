@@ -51,16 +51,22 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A decoded model file; `positions` is empty for a folded circuit."""
+    """A decoded model file; `positions` is empty for a folded circuit.
+
+    `scale_squared`: for attention by softmax, the square of what scores are multiplied by; None where the weights are
+    declared.
+    """
 
     p: int
     positions: tuple[Position, ...]
     tensors: dict[str, Enclosed]
+    scale_squared: Fraction | None
 
 
-def _shapes(sizes: dict[str, int]) -> dict[str, tuple[int, ...]]:
+def _shapes(sizes: dict[str, int], learned: bool) -> dict[str, tuple[int, ...]]:
     v, t, d, h, k, n, q = (sizes[name] for name in ("v", "t", "d", "h", "k", "n", "q"))
-    return {
+    scores = {f"blocks.0.attn.W_{x}": (h, d, k) for x in "QK"} | {f"blocks.0.attn.b_{x}": (h, k) for x in "QK"}
+    return (scores if learned else {}) | {
         "embed.W_E": (v, d),
         "pos_embed.W_pos": (t, d),
         "blocks.0.attn.W_V": (h, d, k),
@@ -107,10 +113,14 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     _require_tiling(spans, len(body), source)
     if form == CIRCUIT:
         positions: tuple[Position, ...] = ()
+        scale = None
         sizes = _circuit_sizes(spans, p, source)
     else:
-        positions = _positions(metadata["layout"], metadata["attention"], source)
-        sizes = _transformer_sizes(spans, len(positions), source)
+        layout = metadata["layout"].split(" ")
+        scale = _scale(metadata["attention"], source)
+        weights = ["0"] * len(layout) if scale is not None else metadata["attention"].split(" ")
+        positions = _positions(layout, weights, source)
+        sizes = _transformer_sizes(spans, len(positions), scale is not None, source)
         needed = max(p + x.offset if x.holds != "=" else x.offset + 1 for x in positions)
         vocabulary = sizes["embed.W_E"][0]
         require(needed <= vocabulary, Reason.TENSOR, f"{source} embed.W_E: {vocabulary} tokens, layout needs {needed}")
@@ -124,7 +134,7 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     unknown = sorted(name[:60] for name in spans.keys() - sizes.keys())
     require(not unknown, Reason.TENSOR, f"{source}: unknown tensor {unknown[:1]}")
     tensors = {name: _tensor(body[span.start : span.end], span, f"{source} {name}") for name, span in spans.items()}
-    return ModelFile(p, positions, tensors)
+    return ModelFile(p, positions, tensors, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +166,19 @@ def _require_tiling(spans: dict[str, _Span], size: int, source: str) -> None:
     require(at == size, Reason.LAYOUT, f"{source}: {size} bytes of data, tensors end at {at}")
 
 
-def _positions(layout_text: str, attention: str, source: str) -> tuple[Position, ...]:
-    layout, weights = layout_text.split(" "), attention.split(" ")
+def _scale(attention: str, source: str) -> Fraction | None:
+    """The square of the scale of `softmax <scale>`, a scale being 1/sqrt(N) or a positive fraction; None for
+    weights."""
+    if not attention.startswith("softmax "):
+        return None
+    text = attention.removeprefix("softmax ")
+    match = re.fullmatch(r"1/sqrt\(([1-9][0-9]{0,6})\)", text)
+    value = Fraction(1, int(match[1])) if match else _rational(text, source) ** 2
+    require(value > 0, Reason.RANGE, f"{source} metadata.attention: a scale of zero")
+    return value
+
+
+def _positions(layout: list[str], weights: list[str], source: str) -> tuple[Position, ...]:
     require(len(layout) <= limits.POSITIONS, Reason.SIZE, f"{source} metadata.layout: {len(layout)} positions")
     require(len(weights) == len(layout), Reason.FIELD, f"{source} metadata.attention: not one weight per position")
     return tuple(_position(item, weight, source) for item, weight in zip(layout, weights, strict=True))
@@ -196,7 +217,9 @@ def _dimension(spans: dict[str, _Span], name: str, axis: int, rank: int, most: i
     return shape[axis]
 
 
-def _transformer_sizes(spans: dict[str, _Span], positions: int, source: str) -> dict[str, tuple[int, ...]]:
+def _transformer_sizes(
+    spans: dict[str, _Span], positions: int, learned: bool, source: str
+) -> dict[str, tuple[int, ...]]:
     sizes = {
         "v": _dimension(spans, "embed.W_E", 0, 2, limits.VOCABULARY, source),
         "t": positions,
@@ -206,7 +229,7 @@ def _transformer_sizes(spans: dict[str, _Span], positions: int, source: str) -> 
         "n": _dimension(spans, "blocks.0.mlp.W_in", 1, 2, limits.NEURONS, source),
         "q": _dimension(spans, "unembed.W_U", 1, 2, limits.OUTPUTS, source),
     }
-    shapes = _shapes(sizes)
+    shapes = _shapes(sizes, learned)
     for name in shapes:
         require(name in spans, Reason.TENSOR, f"{source}: tensor {name} is missing")
         require(

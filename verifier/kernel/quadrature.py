@@ -5,9 +5,9 @@ Neuron i has weight w_i = α_i·|ω_i|, node φ_i and output angle ψ_i = arg ω
 Σ_i w_i·e(ψ_i)·ReLU(cos 2π(v + φ_i)) stands for the integral (W/3π)·e(c)·e(−2v), W = Σ w_i, c the common phase of
 ψ_i − 2φ_i. Errors are normalised to W = 2π, as in arXiv 2412.03773; 4/(3π) is the naive bound.
 
-The weights are first replaced by integer *shares* of one turn, and the outputs by integer vectors near share·e(ψ). Boxes
-then have integer edges and all sums are exact integers; what the replacement costs is `loss`, added to each bound. Balls
-enter with π.
+The weights are first replaced by integer *shares* of one turn, and the outputs by integer vectors near share·e(ψ).
+Boxes then have integer edges and all sums are exact integers; what the replacement costs is `loss`, added to each
+bound. Balls enter with π.
 """
 
 from __future__ import annotations
