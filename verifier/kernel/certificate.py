@@ -53,7 +53,7 @@ FORM = Record(
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Neurons claimed to be translates of one profile T (docs/theory.md §2).
+    """Neurons claimed to be translates of one profile T (docs/theory.md §4).
 
     **Fields**
 
