@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.formats.format_samples import CHECKPOINT, lens_state, memory, random_model
+from tests.formats.format_samples import CHECKPOINT, first_position_state, lens_state, memory, random_model
 from verifier import cli
 from verifier.commands import import_ as command
 from verifier.formats import FORMATS, circuit_digest, folded, import_file
@@ -38,13 +38,31 @@ def test_a_checkpoint_becomes_a_native_file(checkpoint: Path, capsys: Capture) -
     for phrase in (
         "transformerlens",
         "layout a b, attention 1/2 1/2",
-        "W_Q and W_K are not used",
-        "agrees on all 25 inputs",
+        "its queries and keys give the attention 1/2, 1/2 at every input",
+        "the original's own forward pass (the weights, in float64) agrees within",
+        "on all 25 inputs",
         "25 of 25 inputs (float64; measured, not proved)",
     ):
         assert phrase in text
     assert circuit_digest(read_model(out)) == circuit_digest(memory(5))
     assert out.read_bytes() == import_file(checkpoint).encode()
+
+
+def test_an_assumption_is_said_everywhere(tmp_path: Path, capsys: Capture) -> None:
+    path, out = tmp_path / "learned.pt", tmp_path / "native.safetensors"
+    torch.save(first_position_state(), path)
+    words = ["import", str(path), "-o", str(out)]
+    assert cli.main(words) == 2
+    assert "or fix the attention with --attention '1/2 1/2'" in capsys.readouterr().err
+    assert not out.exists()
+    assert cli.main([*words, "--attention", "1/2 1/2"]) == 0
+    text = capsys.readouterr().out
+    assert "note        with attention fixed at 1/2, 1/2: the network's own attention weights range from" in text
+    assert "the original's weights agree with it with attention fixed at 1/2, 1/2" in text
+    assert "by the original's own forward pass 25" in text
+    assert read_model(out).provenance["assumptions"] == ["with attention fixed at 1/2, 1/2"]
+    assert cli.main([*words, "--attention", "1/2 1/2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["assumptions"] == ["with attention fixed at 1/2, 1/2"]
 
 
 def test_json_says_the_same(checkpoint: Path, capsys: Capture) -> None:

@@ -210,7 +210,14 @@ def test_float64_weights_are_taken_if_exact_and_rounded_only_on_request() -> Non
     assert import_model(exact).circuit_sha256 == import_model(state).circuit_sha256
     exact["embed.W_E"] = exact["embed.W_E"] + 1e-12
     rounded = import_model(exact, round_weights=True)
-    assert any(note.startswith("rounded to float32, so theorems are about") for note in rounded.notes)
+    assert rounded.assumptions == ("with weights rounded to float32",)
+    assert rounded.notes[0] == "with weights rounded to float32: theorems are about the rounded network"
+    assert rounded.changed == {"embed.W_E": "rounded to float32"} | {
+        name: "float64 as float32; no value changes" for name in rounded.model.tensors if name != "embed.W_E"
+    }
+    module = Lens({name: value.float() for name, value in exact.items()}).double()
+    module.embed.W_E = nn.Parameter(exact["embed.W_E"] + 1e-9)
+    assert import_model(module, round_weights=True).assumptions == rounded.assumptions
     assert rounded.circuit_sha256 == import_model(state).circuit_sha256
     exact["embed.W_E"] = exact["embed.W_E"] * 1e300
     assert "too large for float32" in refusal(lambda: import_model(exact, round_weights=True))
@@ -422,6 +429,6 @@ def test_an_archive_of_objects_is_refused(tmp_path: Path) -> None:
 
 def test_memory_adds() -> None:
     """The sample network is right on every input, so that the importer's counts mean something."""
-    imported = import_model(dict(memory(5).tensors))
+    imported = import_model(dict(memory(5).tensors), attention="1/2")
     assert imported.check is not None
     assert imported.check.correct == 25

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,12 @@ from verifier.formats._state import HALF, State
 from verifier.kernel.limits import RATIONAL
 from verifier.model import AttentionWeight, Model, parse_attention, parse_position
 
-Tensors = Mapping[str, Any]
-"""torch or numpy arrays by name."""
+Floats = NDArray[np.floating[Any]]
+Tensors = Mapping[str, Floats]
 
-MASK_WHY = "the causal mask: the last position attends to every position, and attention weights are constant"
-QUERY_KEY_WHY = "only the attention pattern depends on it, and the pattern is a constant of the model file"
+MASK_WHY = "the causal mask: the network is read at the last position, which attends to every position"
+ROUNDED = "rounded to float32"
+QUERY_KEY_WHY = "only the attention pattern depends on it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +49,20 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The attention pattern of a source: base_t + coefficient·softmax_t at position t, in every head.
+    """An attention pattern: base_t + coefficient·softmax_t at position t, in every head.
 
-    With coefficient 0 it is constant and the softmax is not computed.
+    With coefficient 0 it is constant, and the softmax is not computed. The scores are divided by `scale`; None stands
+    for √d_head.
     """
 
     base: tuple[float, ...]
     coefficient: float = 0.0
+    scale: float | None = None
 
 
-Forward = Callable[[ModuleType, Tensors, Any, Pattern], tuple[Any, Any]]
-"""forward(arrays, tensors, tokens [batch, positions], pattern) -> logits [batch, outputs], attention [batch,
-heads, positions]."""
+Forward = Callable[[Tensors, NDArray[np.int64], Pattern], tuple[Any, Any]]
+"""forward(tensors, tokens [batch, positions], pattern) -> logits [batch, outputs], attention [batch, heads,
+positions]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +71,21 @@ class Reading:
 
     **Fields**
 
-    - `model`, `dropped` (what, and why it cannot matter), `notes` (what the user should know).
-    - `forward`, `tensors`, `pattern`: the source's own forward pass, its tensors in float32, its attention.
-    - `assumed`: the layout or the attention were assumed by default, since nothing in the source settles
-      them.
+    - `model`, `dropped` and `changed` (what, and why it cannot matter), `notes` (what the user should know).
+    - `forward`, `tensors`: the source's own forward pass, and its tensors in float32.
+    - `pattern`: the source's own attention; None where nothing in the source says what it is.
+    - `fixed_by`: the setting of the source's configuration that says so; empty where it is the softmax.
+    - `assumed`: the layout was assumed by default, since nothing in the source settles it.
     """
 
     model: Model
     dropped: dict[str, str]
+    changed: dict[str, str]
     notes: list[str]
     forward: Forward
     tensors: dict[str, NDArray[np.float32]]
-    pattern: Pattern
+    pattern: Pattern | None
+    fixed_by: str
     assumed: bool
 
 
@@ -111,8 +116,8 @@ def choose_tensors(
     optional: Sequence[str],
     ignored: Mapping[str, str],
     round_weights: bool,
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, str], list[str]]:
-    """The float32 tensors of a format, what was dropped, and notes.
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str], dict[str, str]]:
+    """The float32 tensors of a format, what was dropped, and what was changed.
 
     **Raises** `InputError`: a tensor is missing, left over, tied, not finite or not float32.
     """
@@ -129,18 +134,22 @@ def choose_tensors(
     dropped = {name: why for name, why in ignored.items() if name in state.tensors}
     if state.unused:
         dropped[", ".join(state.unused)] = "records of the training run; they carry no weights"
-    tensors, rounded = {}, []
+    tensors, changed = {}, {}
+    if state.prefix:
+        changed["names"] = f"without their prefix {state.prefix!r}"
     for name in sorted(known & state.tensors.keys()):
-        tensors[name], inexact = _as_float32(state, name, round_weights)
-        if inexact:
-            rounded.append(name)
+        tensors[name], rounded = _as_float32(state, name, round_weights)
+        if rounded:
+            changed[name] = ROUNDED
+        elif state.dtypes[name] != "float32":
+            changed[name] = f"{state.dtypes[name]} as float32; no value changes"
     for name in sorted(ignored.keys() & state.tensors.keys()):
         if state.dtypes[name] in HALF:
             raise _half_precision(state, name)
-    notes = []
-    if rounded:
-        notes.append(f"rounded to float32, so theorems are about the rounded network: {', '.join(rounded)}")
-    return tensors, dropped, notes
+        if ignored[name] == QUERY_KEY_WHY:
+            _require_finite(state, name)
+            tensors[name] = state.tensors[name]
+    return tensors, dropped, changed
 
 
 def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
@@ -154,8 +163,7 @@ def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[n
             f"tensor {name}",
             f"must be float32, not {dtype}; convert it, and that is what is proved",
         )
-    if not np.isfinite(array).all():
-        raise InputError(state.source, f"tensor {name}", "has a value that is infinite or not a number")
+    _require_finite(state, name)
     with np.errstate(over="ignore"):
         result = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(result).all():
@@ -168,6 +176,11 @@ def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[n
         )
         raise InputError(state.source, f"tensor {name}", rule)
     return result, changed
+
+
+def _require_finite(state: State, name: str) -> None:
+    if not np.isfinite(state.tensors[name]).all():
+        raise InputError(state.source, f"tensor {name}", "has a value that is infinite or not a number")
 
 
 def _half_precision(state: State, name: str) -> InputError:
@@ -276,7 +289,8 @@ def outward(low: Fraction, high: Fraction) -> AttentionWeight:
     return AttentionWeight(low, high)
 
 
-def softmax(arrays: ModuleType, scores: Any) -> Any:
-    """Softmax over the last axis, written so that it is the same in numpy and torch and does not overflow."""
-    with np.errstate(over="ignore"):  # exp(inf) is right here: the weight is then 0
-        return 1 / arrays.exp(scores[..., None, :] - scores[..., :, None]).sum(-1)
+def softmax(scores: Floats) -> Floats:
+    """Softmax over the last axis, which does not overflow."""
+    weights: Floats = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights

@@ -13,6 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+
 from verifier.errors import InputError
 from verifier.files import read_limited
 
@@ -123,6 +125,7 @@ def _short(value: object) -> str:
 
 def _collect(source: str, section: object, values: dict[str, list[tuple[str, object]]], depth: int) -> None:
     for name, value in _items(section):
+        value = value.item() if isinstance(value, np.generic) else value
         values.setdefault(name, []).append((source, value))
         if depth and name in SECTIONS:
             _collect(source, value, values, depth - 1)
@@ -193,6 +196,7 @@ def require_supported_network(settings: Settings) -> None:
     refuse(("gated_mlp",), _is_off, "a gated MLP is not supported; use a plain ReLU layer")
     refuse(("parallel_attn_mlp",), _is_off, "the MLP must come after the attention, not beside it")
     refuse(("use_local_attn",), _is_off, "only constant attention over all positions is supported")
+    refuse(("attn_scores_soft_cap",), lambda value: value is None or not value > 0, "only plain softmax is supported")  # type: ignore[operator]
     refuse(
         ("positional_embedding_type",),
         _is_plain("standard"),
