@@ -80,6 +80,16 @@ LENS_CASES: dict[str, tuple[dict[str, int], dict[str, Any], str, str]] = {
 }
 
 
+def test_a_module_with_a_layer_called_embed_is_not_taken_for_transformerlens() -> None:
+    class Own(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.unembed = torch.nn.Embedding(5, 8), torch.nn.Linear(8, 5)
+
+    with pytest.raises(InputError, match=r"Own: has the tensors embed\.weight, .* which is no supported format"):
+        import_model(Own())
+
+
 @pytest.mark.parametrize("case", LENS_CASES)
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
 def test_a_transformerlens_file_is_the_network_that_torch_runs(case: str, suffix: str, tmp_path: Path) -> None:
@@ -411,6 +421,26 @@ def test_a_run_with_a_pickled_transformerlens_configuration_is_read_without_runn
     assert import_file(paths["relu"]).circuit_sha256 == import_model(random_state()).circuit_sha256
     with pytest.raises(InputError, match="setting act_fn is 'gelu'; only ReLU is supported"):
         import_file(paths["gelu"])
+
+
+@pytest.mark.filterwarnings("ignore:.*legacy.*")
+@pytest.mark.parametrize("legacy", [False, True])
+def test_numbers_of_numpy_in_a_configuration_are_read(legacy: bool, tmp_path: Path) -> None:
+    config = {"p": np.int64(5), "attention_rate": np.float64(1), "use_end_of_sequence": np.bool_(False)}
+    run = {"state_dict": random_state(positions=3, keys=1.0), "cfg": config, "loss": np.float32(0.5)}
+    torch.save(run, tmp_path / "run.pt", _use_new_zipfile_serialization=not legacy)
+    imported = import_file(tmp_path / "run.pt")
+    assert imported.model.p == 5
+    assert "(attention_rate = 1.0)" in imported.notes[0]
+    assert import_model(run).circuit_sha256 == imported.circuit_sha256
+    run["cfg"] = {"p": np.int64(7)}
+    torch.save(run, tmp_path / "run.pt", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match="does not fit p = 7"):
+        import_file(tmp_path / "run.pt")
+    run["cfg"] = {"p": np.array(object(), dtype=object)}
+    torch.save(run, tmp_path / "run.pt", _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match="could run code"):
+        import_file(tmp_path / "run.pt")
 
 
 def test_a_partly_constant_attention_becomes_an_interval() -> None:

@@ -285,10 +285,6 @@ def _opaque(path: Path) -> None:
     torch.save({"model": nn.Linear(2, 2)}, path)
 
 
-def _numpy_scalar(path: Path) -> None:
-    torch.save({"model": random_state(), "loss": np.float64(0.5)}, path)
-
-
 def _bytes(data: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data)
 
@@ -321,10 +317,6 @@ def _bomb() -> bytes:
 
 FILE_REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "needs code": (_opaque, "needs the class or function torch.nn.modules.linear.Linear"),
-    "needs numpy": (
-        _numpy_scalar,
-        "loading that could run code from the file (only weights_only=True is used)",
-    ),
     "pickle": (_bytes(pickle.dumps(Opaque())), "truncated or damaged"),
     "plain pickle": (_bytes(pickle.dumps({"a": 1})), "truncated or damaged"),
     "empty": (_bytes(b""), "neither a safetensors file, a torch file (zip or pickle) nor an .npz archive"),
@@ -344,7 +336,12 @@ FILE_REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
         _torch({"state_dicts": [random_state()] * 3, "config": {}}),
         "entry state_dicts holds 3 checkpoints; save the state dict of one of them",
     ),
+    "numbered inside": (_torch({"model": {0: torch.zeros(1)}}), "whose keys are names"),
     "numbered": (_torch({0: torch.zeros(1), 1: torch.zeros(1)}), "whose keys are names"),
+    "embed and unembed": (
+        _torch({"embed.weight": torch.zeros(5, 8), "blocks.0.mlp.weight": torch.zeros(8, 8)}),
+        "has the tensors blocks.0.mlp.weight, embed.weight, …, which is no supported format",
+    ),
     "other network": (_torch({"fc1.weight": torch.zeros(3, 3)}), "has the tensors fc1.weight, …"),
 }
 

@@ -376,7 +376,7 @@ def _inert(torch: ModuleType) -> Iterator[None]:
     stand_ins.append(type("dtype", (_Dtype,), {"__module__": "numpy"}))
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         scalar = FunctionType(_scalar.__code__, globals(), "scalar")
-        scalar.__module__ = module
+        scalar.__module__, scalar.__qualname__ = module, "scalar"
         stand_ins.append(scalar)
     allow = getattr(torch.serialization, "safe_globals", None)  # torch 2.5; before, such a run is refused
     with allow(stand_ins) if allow else contextlib.nullcontext():
