@@ -188,4 +188,4 @@ def test_the_commands_of_the_guide(signed_files: Path, key: Any) -> None:
 def test_the_guide_names_things_that_exist() -> None:
     for path in re.findall(r"`((?:scripts|tests|docs|verifier|\.github)/[\w./-]+)`", GUIDE):
         assert (ROOT / path).exists() or path == "docs/soundness.md", path
-    assert len((ROOT / "scripts" / "verify-with-openssl.sh").read_text().splitlines()) < 100
+    assert len((ROOT / "scripts" / "verify-with-openssl.sh").read_text().splitlines()) < 110

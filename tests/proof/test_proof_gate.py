@@ -65,7 +65,9 @@ def test_passes(tree: Path) -> None:
     assert entry["certified_inputs"] == 3481
     assert entry["min_margin"] == "1.500000"
     assert entry["relative_quadrature_bounds"] == {"3": "0.218750", "14": "0.304688"}
-    assert entry["cost_per_parameter"] == "40.000226"
+    assert entry["cost_per_parameter"] == "40.001722"
+    assert (entry["p"], entry["explained_inputs"], entry["gap_error"]) == (59, 3480, "0.187500")
+    assert (entry["max_error"], entry["relative_margin"]) == ("3.000000", "0.033802")
 
 
 def test_says_so_when_the_kernel_was_not_run(tree: Path) -> None:

@@ -246,10 +246,15 @@ def verified_document(verified: Verified) -> dict[str, object]:
         "sha256": verified.statement.model_sha256,
         "signed_by": list(verified.keyids),
         "rechecked": verified.rechecked,
+        "p": facts.p,
         "certified_inputs": facts.certified_inputs,
+        "explained_inputs": facts.explained_inputs,
         "total_inputs": facts.total_inputs,
         "semantics": facts.semantics,
         "min_margin": decimal(facts.min_margin, "lower"),
+        "relative_margin": None if facts.relative_margin is None else decimal(facts.relative_margin, "lower"),
+        "max_error": decimal(facts.max_error, "upper"),
+        "gap_error": None if facts.gap_error is None else decimal(facts.gap_error, "upper"),
         "relative_quadrature_bounds": {str(k): decimal(bounds[k], "upper") for k in sorted(bounds)},
         "relative_network_errors": {
             str(k): None if error is None else decimal(error, "upper") for k, error in sorted(errors.items())
