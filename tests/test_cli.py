@@ -220,3 +220,16 @@ def test_a_message_is_short() -> None:
     assert "\n" not in text
     assert one_line("φ × 2π") == "φ × 2π"
     assert one_line("\ud800") == "\\ud800"
+
+
+def test_out_means_the_same_in_every_command() -> None:
+    """`-o` is short for `--out`, wherever there is either; and a command that writes files has it."""
+    found = set()
+    for name in cli.COMMANDS:
+        parser = argparse.ArgumentParser(allow_abbrev=False)
+        cli._load(name).add_arguments(parser)
+        for action in parser._actions:
+            if {"-o", "--out"} & set(action.option_strings):
+                assert action.option_strings == ["-o", "--out"], name
+                found.add(name)
+    assert found == {"train", "import", "export", "certify", "plot", "report", "bench"}

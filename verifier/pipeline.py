@@ -591,12 +591,16 @@ def store(folder: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
     """Write all of `files` into `folder`, or none of them; returns the counter-signatures that were removed.
 
     The files are complete before the first one appears under its name. A new folder appears with all its
-    files at once. Counter-signatures of the proof that is replaced would no longer fit, and go.
+    files at once. Counter-signatures of the proof that is replaced would no longer fit, and go. Nothing is written
+    through a symbolic link.
 
     **Raises** `InputError`.
     """
     from verifier.proof.gate import COUNTERSIGNED
 
+    for path in (folder.parent, folder):
+        if path.is_symlink():
+            raise InputError(path, "", "is a symbolic link; proofs are not written through one")
     staging = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

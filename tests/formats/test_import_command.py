@@ -90,7 +90,7 @@ def test_native_and_folded_sources_are_imported_too(tmp_path: Path, capsys: Capt
 
 
 def test_quiet_prints_nothing(checkpoint: Path, capsys: Capture) -> None:
-    assert cli.main(["import", str(checkpoint), "-o", str(checkpoint) + ".native", "--quiet"]) == 0
+    assert cli.main(["import", str(checkpoint), "-o", str(checkpoint) + ".safetensors", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
@@ -114,10 +114,15 @@ def test_what_exists_is_overwritten_only_on_request(checkpoint: Path, capsys: Ca
     assert cli.main([*words, "--force"]) == 0
     decode(out.read_bytes(), "out")
     assert cli.main(words) == 0  # the same bytes: nothing to overwrite
-    assert cli.main(["import", str(checkpoint), "-o", str(checkpoint), "--force"]) == 2
+    alias = checkpoint.with_name("alias.safetensors")
+    alias.hardlink_to(checkpoint)
+    assert cli.main(["import", str(checkpoint), "-o", str(alias), "--force"]) == 2
     assert "is the source itself" in capsys.readouterr().err
     assert cli.main(["import", str(checkpoint), "-o", str(checkpoint.parent)]) == 2
     assert "is a directory" in capsys.readouterr().err
+    for name in ("native.pt", "native", "a b.safetensors", "keys.safetensors", ".safetensors"):
+        assert cli.main(["import", str(checkpoint), "-o", str(checkpoint.with_name(name))]) == 2
+        assert "must be named" in capsys.readouterr().err
     assert cli.main(["import", "none.pt", "-o", str(out)]) == 2
     assert "none.pt: cannot be read" in capsys.readouterr().err
 

@@ -66,10 +66,23 @@ def read_source(source: Path, arguments: argparse.Namespace) -> ImportedModel:
     )
 
 
+def require_model_name(out: Path) -> None:
+    """Refuse to write a native model file under a name that `certify` and the gate would refuse.
+
+    **Raises** `InputError`.
+    """
+    from verifier.pipeline import SUFFIX, name_of, require_name
+
+    if not out.name.endswith(SUFFIX):
+        raise InputError(out, "", f"must be named *{SUFFIX}, as every native model file")
+    require_name(out, name_of(out))
+
+
 def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     if out.is_dir():
         raise InputError(out, "", "is a directory")
+    require_model_name(out)
     imported = read_source(arguments.source, arguments)
     if out.exists() and out.samefile(arguments.source):
         raise InputError(out, "", "is the source itself; write the model file elsewhere")
