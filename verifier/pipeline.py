@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifier.errors import InputError
+from verifier.errors import InputError, VerifierError
 from verifier.files import read_limited
 from verifier.kernel import Conclusion, Rejected, check, limits
 from verifier.kernel.claim import FORMAT as CLAIM_FORMAT
@@ -263,7 +263,7 @@ def bad_input(error: Rejected, paths: Mapping[str, Path | str]) -> InputError:
     return InputError(paths.get(part, part), "", str(error))
 
 
-class Unexplained(Exception):
+class Unexplained(VerifierError):
     """The kernel accepts the model, and no certificate that the explainer makes for it."""
 
 
