@@ -172,7 +172,7 @@ def parse_attention(text: str, source: str) -> AttentionWeight:
     **Raises** `InputError`, also for a numerator or denominator that the kernel would refuse.
     """
     ends = text.split(":")
-    if not all(re.fullmatch(r"-?[0-9]{1,7}(/0*[1-9][0-9]{0,6})?", end) for end in ends):
+    if not all(re.fullmatch(r"-?[0-9]{1,7}(/[1-9][0-9]{0,6})?", end) for end in ends):
         rule = f"must be fractions like 1/2 or intervals like 9/10:1, not {text!r}"
         raise InputError(source, "attention", rule)
     low, high = Fraction(ends[0]), Fraction(ends[-1])
@@ -210,7 +210,11 @@ def encode_circuit(circuit: FoldedCircuit) -> bytes:
 
 
 def _provenance_text(provenance: dict[str, object]) -> str:
-    return json.dumps(provenance, sort_keys=True, separators=(",", ":"))
+    """**Raises** `InputError` for more than the kernel reads."""
+    text = json.dumps(provenance, sort_keys=True, separators=(",", ":"))
+    if len(text) > limits.TEXT:
+        raise InputError("the model", "provenance", f"must have at most {limits.TEXT} characters, not {len(text)}")
+    return text
 
 
 def encode(model: Model | FoldedCircuit) -> bytes:
@@ -306,6 +310,9 @@ def _common_metadata(file: TensorFile, source: str, more: set[str]) -> tuple[int
         name = min(metadata.keys() ^ names)
         rule = "is missing" if name in names else "is not part of the format"
         raise InputError(source, f"metadata {name}", rule)
+    for name, text in metadata.items():
+        if len(text) > limits.TEXT:
+            raise InputError(source, f"metadata {name}", f"must have at most {limits.TEXT} characters, not {len(text)}")
     if metadata["task"] != TASK:
         raise InputError(source, "metadata task", f"must be {TASK!r}, not {metadata['task']!r}")
     if re.fullmatch("[1-9][0-9]{0,8}", metadata["p"]) is None:

@@ -117,6 +117,8 @@ def _header(data: bytes, source: str) -> tuple[dict[str, Any], dict[str, str], i
         raise InputError(source, "header", f"must be a safetensors header of 2 to {HEADER_BYTES} bytes")
     if 8 + length > len(data):
         raise InputError(source, "header", "is cut off; the file is truncated")
+    if data[8:9] != b"{":
+        raise InputError(source, "header", "must be a JSON object, from its first byte on")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = dict(pairs)
@@ -125,11 +127,13 @@ def _header(data: bytes, source: str) -> tuple[dict[str, Any], dict[str, str], i
         return names
 
     try:
-        header = json.loads(data[8 : 8 + length].decode("utf-8"), object_pairs_hook=unique)
+        text = data[8 : 8 + length].decode("utf-8")
+        header = json.loads(
+            text, object_pairs_hook=unique, parse_int=lambda digits: -1 if digits == "-0" else int(digits)
+        )
+        json.dumps(header, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise InputError(source, "header", f"must be JSON ({error})") from None
-    if not isinstance(header, dict):
-        raise InputError(source, "header", "must be a JSON object")
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise InputError(source, "__metadata__", "must be an object of strings")

@@ -25,6 +25,7 @@ Floats = NDArray[np.floating[Any]]
 Tensors = Mapping[str, Floats]
 
 MASK_WHY = "the causal mask: the network is read at the last position, which attends to every position"
+MOST_NAMES = 20
 ROUNDED = "rounded to float32"
 QUERY_KEY_WHY = "only the attention pattern depends on it"
 
@@ -133,7 +134,9 @@ def choose_tensors(
             raise InputError(state.source, f"tensors {first} and {second}", rule)
     dropped = {name: why for name, why in ignored.items() if name in state.tensors}
     if state.unused:
-        dropped[", ".join(state.unused)] = "records of the training run; they carry no weights"
+        more = len(state.unused) - MOST_NAMES
+        names = [name[:80] for name in state.unused[:MOST_NAMES]] + [f"{more} more"] * (more > 0)
+        dropped[", ".join(names)] = "records of the training run; they carry no weights"
     tensors, changed = {}, {}
     if state.prefix:
         changed["names"] = f"without their prefix {state.prefix!r}"
