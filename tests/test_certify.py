@@ -380,7 +380,7 @@ class TestBadInput:
         for command in (("certify", "none"), ("export", "none", "-o", "c.json"), ("check", "none", "none")):
             self.refused(verifier(*command), "none: cannot be read: No such file or directory")
         self.refused(verifier("check", SMALL, "none"), "none")
-        self.refused(verifier("certify", tmp_path / "here"), "not a regular file")
+        self.refused(verifier("certify", tmp_path / "here"), "is a folder without models")
         assert contents(Path()) == {}
 
     def test_a_certificate_for_another_model(self, verifier: Verifier) -> None:
