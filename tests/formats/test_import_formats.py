@@ -289,6 +289,7 @@ def test_scales_of_the_scores_are_read() -> None:
     for scale in ({}, {"attn_scale": 3**0.5}, {"attn_scale": -1.0}, {"attn_scale": 100.0}, {"use_attn_scale": False}):
         check = import_model(state, config=scale, attention="1/2").check
         assert check is not None
+        assert check.attention is not None
         attention[str(scale)] = check.attention
     plain, explicit, unset, weak, unscaled = attention.values()
     assert plain == explicit == unset

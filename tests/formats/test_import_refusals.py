@@ -339,8 +339,8 @@ FILE_REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "numbered inside": (_torch({"model": {0: torch.zeros(1)}}), "whose keys are names"),
     "numbered": (_torch({0: torch.zeros(1), 1: torch.zeros(1)}), "whose keys are names"),
     "embed and unembed": (
-        _torch({"embed.weight": torch.zeros(5, 8), "blocks.0.mlp.weight": torch.zeros(8, 8)}),
-        "has the tensors blocks.0.mlp.weight, embed.weight, …, which is no supported format",
+        _torch({"embed.weight": torch.zeros(5, 8), "unembed.weight": torch.zeros(5, 8)}),
+        "has the tensors embed.weight, unembed.weight, …, which is no supported format",
     ),
     "other network": (_torch({"fc1.weight": torch.zeros(3, 3)}), "has the tensors fc1.weight, …"),
 }

@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from verifier.model import FoldedCircuit, Model
 
 HELP = """Read a TransformerLens state dict (.pt, .pth, .safetensors), a checkpoint of Zhong et al. with its
-JSON configuration, a training run that wraps one of these, or the tables of a folded circuit (.npz,
-.safetensors), and write a native model file. The original network's own forward pass is compared with it on every
-input, and what it cannot represent is refused. The file records its source, and all that was dropped or changed."""
+JSON configuration, a network with one hidden layer of ReLUs, a training run that wraps one of these, or the tables of
+a folded circuit (.npz, .safetensors), and write a native model file. The original network's own forward pass is
+compared with it on every input, and what it cannot represent is refused. The file records its source, and all that was
+dropped or changed."""
 
-FORMATS = ("native", "transformerlens", "zhong", "folded")
+FORMATS = ("native", "transformerlens", "zhong", "mlp", "folded")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,7 +139,7 @@ def _document(imported: ImportedModel, out: Path, digest: str) -> dict[str, obje
             "relative_difference": check.relative,
             "correct": check.correct,
             "own_correct": check.own_correct,
-            "attention": list(check.attention),
+            "attention": None if check.attention is None else list(check.attention),
         },
     }
 

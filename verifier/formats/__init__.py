@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.errors import InputError
-from verifier.formats import _check, _state, folded, native, transformerlens, zhong
+from verifier.formats import _check, _state, folded, mlp, native, transformerlens, zhong
 from verifier.formats._check import SelfCheck
 from verifier.formats._reading import ROUNDED, Options, Reading, attention_option, layout_option
 from verifier.formats._state import State
@@ -29,7 +29,7 @@ from verifier.model import (
 )
 from verifier.tensor_file import decode_tensors, looks_like_tensors
 
-FORMATS = (native.FORMAT, transformerlens.FORMAT, zhong.FORMAT, folded.FORMAT)
+FORMATS = (native.FORMAT, transformerlens.FORMAT, zhong.FORMAT, mlp.FORMAT, folded.FORMAT)
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
 TRANSFORMER = re.compile(r"(embed\.W_E|pos_embed\.W_pos|unembed\.W_U)$|blocks\.\d+\.(attn\.[Wb]_|mlp\.[Wb]_|ln)")
@@ -200,6 +200,8 @@ def _from_state(state: State, options: Options, form: str | None) -> ImportedMod
         circuit = folded.read(state, options)
         provenance = {"origin": "imported", "format": form, **state.origin}
         return ImportedModel(replace(circuit, provenance=provenance), form, state.source, _digest(state))
+    if form == mlp.FORMAT:
+        return _from_mlp(state, options)
     reading = (transformerlens.read if form == transformerlens.FORMAT else zhong.read)(state, options)
     require_valid(reading.model, state.source)
     queries = transformerlens.QUERY_KEY if form == transformerlens.FORMAT else zhong.QUERY_KEY
@@ -216,18 +218,39 @@ def _from_state(state: State, options: Options, form: str | None) -> ImportedMod
     if rounded:
         assumptions += ("with weights rounded to float32",)
         notes.insert(0, f"{assumptions[-1]}: theorems are about the rounded network")
+    return _imported(reading.model, form, state, assumptions, dropped, reading.changed, notes, check)
+
+
+def _from_mlp(state: State, options: Options) -> ImportedModel:
+    reading = mlp.read(state, options)
+    check = _check.compare_mlp(reading, state)
+    notes = [f"{assumption}: theorems are about the circuit" for assumption in reading.assumptions] + reading.notes
+    parts = (reading.assumptions, reading.dropped, reading.changed, notes, check)
+    return _imported(reading.circuit, mlp.FORMAT, state, *parts)
+
+
+def _imported(
+    model: Model | FoldedCircuit,
+    form: str,
+    state: State,
+    assumptions: tuple[str, ...],
+    dropped: dict[str, str],
+    changed: dict[str, str],
+    notes: list[str],
+    check: SelfCheck,
+) -> ImportedModel:
+    """The result, with the same facts in the model's provenance."""
     provenance = {
         "origin": "imported",
         "format": form,
         **state.origin,
         "assumptions": list(assumptions),
         "dropped": dropped,
-        "changed": reading.changed,
+        "changed": changed,
         "notes": notes,
     }
-    model = replace(reading.model, provenance=provenance)
-    parts = (assumptions, dropped, reading.changed, tuple(notes), check)
-    return ImportedModel(model, form, state.source, _digest(state), *parts)
+    parts = (assumptions, dropped, changed, tuple(notes), check)
+    return ImportedModel(replace(model, provenance=provenance), form, state.source, _digest(state), *parts)
 
 
 def _digest(state: State) -> str:
@@ -257,7 +280,7 @@ def _attention(state: State, options: Options, reading: Reading, check: SelfChec
         facts = "the file has no W_Q and W_K, and does not say what its attention is"
         ways = f"give the whole state dict, or fix the attention with {option}, and theorems then say so"
     else:
-        low, high = check.attention
+        low, high = check.attention or (0.0, 0.0)
         facts = (
             f"the network's own attention weights range from {low:.3g} to {high:.3g}; with {weights} instead, logits"
             f" differ by {check.relative:.1e} of the largest one (right by its own forward pass:"
@@ -274,14 +297,16 @@ def _attention(state: State, options: Options, reading: Reading, check: SelfChec
 
 def _detect(state: State) -> str:
     """The format of tables or a state dict: those of transformers differ in the rank of W_O."""
-    if {"A", "B", "W"} & state.tensors.keys():
+    if {"A", "B"} & state.tensors.keys() or state.tensors.keys() <= set(folded.TABLES):
         return folded.FORMAT
     output = state.tensors.get("blocks.0.attn.W_O")
+    if mlp.matches(state.tensors) and not any(TRANSFORMER.match(name) for name in state.tensors):
+        return mlp.FORMAT
     if not any(TRANSFORMER.match(name) for name in state.tensors):
         names = ", ".join(sorted(state.tensors)[:4])
         rule = (
             f"has the tensors {names}, …, which is no supported format; supported are TransformerLens,"
-            " Zhong et al., and the tables A, B, W of a folded circuit"
+            " Zhong et al., one hidden layer of ReLUs, and the tables A, B, W of a folded circuit"
         )
         raise InputError(state.source, "", rule)
     return zhong.FORMAT if output is not None and output.ndim == 2 else transformerlens.FORMAT

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from verifier.errors import InputError
 from verifier.formats._reading import Pattern, Reading
 from verifier.formats._state import State
+from verifier.formats.mlp import MlpReading
 from verifier.model import FoldedCircuit, Model, Position, fold
 
 TOLERANCE = 1e-7
@@ -38,7 +39,7 @@ class SelfCheck:
     - `difference`: the largest difference of two corresponding logits. `scale`: the largest |logit|.
     - `correct`, `own_correct`: inputs whose largest logit, of all, is that of a + b mod p: in the imported model, and
       in the source's own forward pass.
-    - `attention`: the least and the greatest attention weight that the source's weights give.
+    - `attention`: the least and the greatest attention weight that the source's weights give; None without attention.
     - `agrees`: whether the two are the same but for rounding; when not, they differ in the attention alone.
     - `weights_agree`: the same of the source's weights, where a module was run.
     """
@@ -49,7 +50,7 @@ class SelfCheck:
     scale: float
     correct: int
     own_correct: int
-    attention: tuple[float, float]
+    attention: tuple[float, float] | None
     agrees: bool
     weights_agree: bool
 
@@ -100,27 +101,62 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
             low, high = min(low, float(attention.min())), max(high, float(attention.max()))
             correct += _correct(ours, a, model.p)
             own_correct += _correct(theirs, a, model.p)
-    if not _relative(misread, scale) <= TOLERANCE:
-        rule = (
-            "differs from the original's weights, run in float64 with the same attention, by"
-            f" {_relative(misread, scale):.1e} of the largest logit, more than rounding explains"
-        )
-        raise InputError(source, "the imported model", rule)
+    _require_read(misread, scale, source)
     agrees = weights_agree = bool(_relative(weights, scale) <= TOLERANCE and outside <= TOLERANCE)
     network = "the weights, in float64"
     if module is not None:
         network = f"{source} itself, in {module.dtype}"
         tolerance = MODULE_TOLERANCE["float32" if rounded else module.dtype]
-        if not _relative(min(apart, astray), scale) <= tolerance:
-            rule = (
-                f"gives logits that differ by {_relative(astray, scale):.1e} of the largest one from those of its own"
-                f" weights, more than rounding explains: its code does more than the weights say"
-            )
-            raise InputError(source, "its forward pass", rule)
+        _require_explained(min(apart, astray), astray, scale, tolerance, source)
         # Both may be within the tolerance: then the nearer one is what the module computes.
         agrees = weights_agree or (_relative(apart, scale) <= tolerance and apart <= 2 * astray and outside == 0)
     sizes = (float(apart), scale, correct, own_correct)
     return SelfCheck(model.p**2, network, *sizes, (low, high), agrees, weights_agree)
+
+
+def compare_mlp(reading: MlpReading, state: State) -> SelfCheck:
+    """The same for a network without attention.
+
+    **Raises** `InputError` when the weights were misread, or a module computes something else.
+    """
+    circuit, module = reading.circuit, state.module
+    p, positions = circuit.p, (Position("a", 0), Position("b", 0))
+    misread = apart = scale = 0.0
+    correct = own_correct = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for a in range(p):
+            own, ours = reading.forward(a), _circuit_logits(circuit, a)
+            theirs = own
+            if module is not None:
+                theirs = module.logits(input_tokens(positions, p, a), circuit.outputs, one_hot=p)
+            misread, apart = _apart(misread, own, ours), _apart(apart, theirs, ours)
+            scale = max(scale, float(np.abs(ours).max()))
+            correct += _correct(ours, a, p)
+            own_correct += _correct(theirs, a, p)
+    _require_read(misread, scale, state.source)
+    network = "the weights, in float64"
+    if module is not None:
+        network = f"{state.source} itself, in {module.dtype}"
+        _require_explained(apart, apart, scale, MODULE_TOLERANCE[module.dtype], state.source)
+    return SelfCheck(p * p, network, apart, scale, correct, own_correct, None, agrees=True, weights_agree=True)
+
+
+def _require_read(misread: float, scale: float, source: str) -> None:
+    if not _relative(misread, scale) <= TOLERANCE:
+        rule = (
+            f"differs from the original's weights, run in float64, by {_relative(misread, scale):.1e} of the largest"
+            " logit, more than rounding explains"
+        )
+        raise InputError(source, "the imported model", rule)
+
+
+def _require_explained(least: float, astray: float, scale: float, tolerance: float, source: str) -> None:
+    if not _relative(least, scale) <= tolerance:
+        rule = (
+            f"gives logits that differ by {_relative(astray, scale):.1e} of the largest one from those of its own"
+            " weights, more than rounding explains: its code does more than the weights say"
+        )
+        raise InputError(source, "its forward pass", rule)
 
 
 def _apart(so_far: float, one: Floats, other: Floats) -> float:

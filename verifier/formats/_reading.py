@@ -133,10 +133,7 @@ def choose_tensors(
             rule = "share their memory (tied weights), and the format has a tensor for each; save a clone of one"
             raise InputError(state.source, f"tensors {first} and {second}", rule)
     dropped = {name: why for name, why in ignored.items() if name in state.tensors}
-    if state.unused:
-        more = len(state.unused) - MOST_NAMES
-        names = [name[:80] for name in state.unused[:MOST_NAMES]] + [f"{more} more"] * (more > 0)
-        dropped[", ".join(names)] = "records of the training run; they carry no weights"
+    dropped |= unused_names(state)
     tensors, changed = {}, {}
     if state.prefix:
         changed["names"] = f"without their prefix {state.prefix!r}"
@@ -155,18 +152,33 @@ def choose_tensors(
     return tensors, dropped, changed
 
 
-def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
-    """A tensor as float32, and whether that changed it."""
-    array, dtype = state.tensors[name], state.dtypes[name]
+def unused_names(state: State) -> dict[str, str]:
+    """What a training run has beside the weights, as an entry of what was dropped."""
+    if not state.unused:
+        return {}
+    more = len(state.unused) - MOST_NAMES
+    names = [name[:80] for name in state.unused[:MOST_NAMES]] + [f"{more} more"] * (more > 0)
+    return {", ".join(names): "records of the training run; they carry no weights"}
+
+
+def require_floats(state: State, name: str) -> None:
+    """Refuse a tensor that is not finite float32 or float64.
+
+    **Raises** `InputError`.
+    """
+    dtype = state.dtypes[name]
     if dtype in HALF:
         raise _half_precision(state, name)
     if dtype not in ("float32", "float64"):
-        raise InputError(
-            state.source,
-            f"tensor {name}",
-            f"must be float32, not {dtype}; convert it, and that is what is proved",
-        )
+        rule = f"must be float32, not {dtype}; convert it, and that is what is proved"
+        raise InputError(state.source, f"tensor {name}", rule)
     _require_finite(state, name)
+
+
+def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
+    """A tensor as float32, and whether that changed it."""
+    require_floats(state, name)
+    array = state.tensors[name]
     with np.errstate(over="ignore"):
         result = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(result).all():

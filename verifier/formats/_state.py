@@ -86,37 +86,47 @@ class Module:
     dtype: str
     run: Any
 
-    def logits(self, tokens: NDArray[np.int64], outputs: int) -> NDArray[np.float64]:
+    def logits(self, tokens: NDArray[np.int64], outputs: int, one_hot: int = 0) -> NDArray[np.float64]:
         """Its logits at the last position, shape (batch, outputs), for tokens of shape (batch, positions).
+
+        **Arguments**
+
+        - `one_hot`: for a network without positions, the number of tokens: it may also take the two tokens as two
+          arguments, or as one-hot vectors side by side.
 
         **Raises** `InputError`.
         """
         import torch
 
-        device = next(iter(self.run.parameters())).device
+        parameter = next(iter(self.run.parameters()))
+        batch = torch.as_tensor(tokens, device=parameter.device)
+        ways: list[tuple[Any, ...]] = [(batch,)]
+        if one_hot:
+            ways += [(batch[:, 0], batch[:, 1])]
+            ways += [(torch.nn.functional.one_hot(batch, one_hot).flatten(1).to(parameter.dtype),)]
+        shapes = [*tokens.shape, outputs], [len(tokens), outputs]
+        problems = []
         training = self.run.training
         self.run.eval()
         try:
-            with torch.no_grad():
-                result = self.run(torch.as_tensor(tokens, device=device))
-        except Exception as error:  # whatever the user's own code raises
-            rule = (
-                f"cannot be run on tokens of the shape {list(tokens.shape)} ({type(error).__name__}: {error});"
-                " import its state dict, module.state_dict(), to leave its code out"
-            )
-            raise InputError(self.name, "its forward pass", rule) from error
+            for way in ways:
+                try:
+                    with torch.no_grad():
+                        result = self.run(*way)
+                except Exception as error:  # whatever the user's own code raises
+                    rule = (
+                        f"cannot be run on tokens of the shape {list(tokens.shape)} ({type(error).__name__}: {error})"
+                    )
+                    problems.append(f"{rule}; import its state dict, module.state_dict(), to leave its code out")
+                    continue
+                if isinstance(result, torch.Tensor) and list(result.shape) in shapes:
+                    last = result[:, -1] if result.ndim == 3 else result
+                    return last.double().cpu().numpy()
+                found = f"the shape {list(result.shape)}" if isinstance(result, torch.Tensor) else type(result).__name__
+                problems.append(f"gives {found}, not logits of the shape {shapes[0]} or {shapes[1]}")
         finally:
             self.run.train(training)
-        shape = list(getattr(result, "shape", ()))
-        if not isinstance(result, torch.Tensor) or shape not in (
-            [len(tokens), outputs],
-            [*tokens.shape, outputs],
-        ):
-            found = f"the shape {shape}" if isinstance(result, torch.Tensor) else type(result).__name__
-            rule = f"gives {found}, not logits of the shape {[*tokens.shape, outputs]} or {[len(tokens), outputs]}"
-            raise InputError(self.name, "its forward pass", rule)
-        last = result[:, -1] if result.ndim == 3 else result
-        return last.double().cpu().numpy()
+        raise InputError(self.name, "its forward pass", problems[0])
 
 
 @dataclass(frozen=True, slots=True)
