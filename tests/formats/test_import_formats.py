@@ -310,6 +310,16 @@ def test_weights_without_queries_and_keys_do_not_say_what_their_attention_is() -
         import_model(bare, config={"attention_rate": 0.9})
 
 
+def test_what_weights_do_not_show_is_said() -> None:
+    """LNPre has no weights, and an activation never has."""
+    assert any("ReLU and none are assumed" in note for note in import_model(random_state()).notes)
+    for source, config in (
+        (Lens(random_state()), None),
+        (random_state(), {"act_fn": "relu", "normalization_type": None}),
+    ):
+        assert not any("assumed" in note for note in import_model(source, config=config).notes)
+
+
 def test_attention_that_the_code_fixes_is_recognised() -> None:
     state, config = zhong.to_state_dict(random_model(attention="1"))
     for imported, rule in (

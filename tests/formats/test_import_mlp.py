@@ -175,6 +175,7 @@ def refusals() -> dict[str, tuple[dict[str, Tensor], dict[str, Any], str]]:
             {},
             "tensor l1.bias has a value that is infinite",
         ),
+        "products": ({k: v.double() * 1e200 for k, v in d.items()}, {}, "products too large for float64"),
         "attention": (d, {"attention": "1/2"}, "--attention does not apply: the network has no attention"),
         "layers": (d, {"config": RELU | {"n_layers": 2}}, "setting n_layers is 2"),
     }

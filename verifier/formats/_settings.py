@@ -68,6 +68,10 @@ class Settings:
                 raise InputError(source, f"setting {name}", rule)
         return found[0] if found else None
 
+    def names(self, *names: str) -> bool:
+        """Whether one of these settings is there, be it None."""
+        return any(name in self.values for name in names)
+
     def integer(self, *names: str) -> int | None:
         """A setting that must be a whole number.
 

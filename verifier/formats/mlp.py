@@ -121,7 +121,10 @@ def _read(layers: Layers, state: State, options: Options) -> MlpReading:
             dropped[f"embedding [{p}:]"] = "no input has such a token"
     if layers.first_bias is not None:
         changed["bias of the first layer"] = "added to the table of b exactly, and rounded once to float64"
-    A, B = _table(sides[0], embed[0], None, p), _table(sides[1], embed[1], layers.first_bias, p)
+    try:
+        A, B = _table(sides[0], embed[0], None, p), _table(sides[1], embed[1], layers.first_bias, p)
+    except OverflowError:
+        raise InputError(source, "the first layer", "has products too large for float64") from None
     S2 = None
     if layers.last_bias is not None:
         S2 = np.repeat(layers.last_bias[:, None], p, axis=1)

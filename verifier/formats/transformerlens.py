@@ -56,7 +56,10 @@ SHAPES: dict[str, tuple[int | str, ...]] = {
 QUERY_KEY = {f"blocks.0.attn.{name}": QUERY_KEY_WHY for name in ("W_Q", "W_K", "b_Q", "b_K")}
 IGNORED = {**QUERY_KEY, "blocks.0.attn.mask": MASK_WHY, "blocks.0.attn.IGNORE": MASK_WHY}
 
-ATTENTION_SETTINGS = ("attention_rate", "attn_coeff", "uniform_attention", "constant_attention")
+UNNAMED = (
+    "no configuration names the activation and the normalisation, and weights do not show them: ReLU and none are"
+    " assumed; the live module, or --config, would say"
+)
 LEARNED = (
     "only constant attention is supported; retrain with a hook that sets the pattern to a constant, or fix it with"
     " --attention, and theorems are then about the network with its attention fixed"
@@ -89,8 +92,10 @@ def read(state: State, options: Options) -> Reading:
 
     used = {name: tensors[name] for name in TENSORS}
     _trim(used, layout, p, dropped, source)
+    known = settings.names("act_fn", "act_type", "activation") and settings.names("normalization_type", "normalization")
+    notes = [] if known or state.module is not None else [UNNAMED]
     model = Model(p, attention, layout, used, {})
-    return Reading(model, dropped, changed, [], forward, tensors, pattern, fixed_by, assumed=not settled)
+    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, assumed=not settled)
 
 
 def _positions(settings: Settings, options: Options, context: int, source: str) -> tuple[int, bool]:
