@@ -344,13 +344,12 @@ def test_a_module_its_state_dict_and_its_file_give_the_same(tmp_path: Path) -> N
     state = random_state(positions=3)
     module = Lens(state, 1 / 3)
     path = save(module.state_dict(), tmp_path / "m.pt")
-    from_file = import_file(path)
-    from_dict, from_module = import_model(module.state_dict()), import_model(module)
-    assert from_dict.encode() == from_module.encode()
-    assert import_model({name: value.numpy() for name, value in module.state_dict().items()}).encode() == (
-        from_module.encode()
-    )
-    assert import_model(module, file=path).encode() == from_file.encode()
+    config = {"act_fn": "relu", "normalization_type": None}
+    from_file = import_file(path, config=config)
+    from_dict, from_module = import_model(module.state_dict(), config=config), import_model(module, config=config)
+    arrays = {name: value.numpy() for name, value in module.state_dict().items()}
+    assert from_dict.encode() == from_module.encode() == import_model(arrays, config=config).encode()
+    assert import_model(module, config=config, file=path).encode() == from_file.encode()
     assert {r.circuit_sha256 for r in (from_file, from_dict, from_module)} == {circuit_digest(from_file.model)}
     assert len({encode(replace(r.model, provenance={})) for r in (from_file, from_dict, from_module)}) == 1
     assert verifier.import_model is import_model

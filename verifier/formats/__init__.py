@@ -162,8 +162,8 @@ def import_model(
 
     - `source`: anything with `state_dict()`, or a mapping from names to torch tensors or numpy arrays. A
       module's `cfg` is read as configuration.
-    - `file`: the checkpoint the module was loaded from. It is recorded as the origin, and the native file is
-      then the one that importing the checkpoint gives; without it, a digest of the tensors is recorded.
+    - `file`: the checkpoint the module was loaded from, to be recorded as the origin; without it, a digest of the
+      tensors is recorded.
     - the others: as for `import_file`.
 
     **Raises** `InputError`.
