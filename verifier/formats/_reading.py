@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from verifier.errors import InputError
 from verifier.formats._settings import Settings
 from verifier.formats._state import HALF, State
-from verifier.kernel.limits import RATIONAL
-from verifier.model import AttentionWeight, Model, parse_attention, parse_position
+from verifier.kernel.limits import MODULUS, RATIONAL
+from verifier.model import SMALLEST_P, AttentionWeight, Model, parse_attention, parse_position
 
 Floats = NDArray[np.floating[Any]]
 Tensors = Mapping[str, Floats]
@@ -273,12 +273,15 @@ def require_shapes(
 def modulus_from(settings: Settings, options: Options, source: str) -> int | None:
     """p as the user or the configuration gives it.
 
-    **Raises** `InputError` when the two differ.
+    **Raises** `InputError` when the two differ, or for one that is not supported.
     """
     configured = settings.integer("p", "C", "modulus")
     if options.p is not None and configured is not None and options.p != configured:
         raise InputError(source, "p", f"is {configured} in the run's configuration, not {options.p} as in --p")
-    return options.p if options.p is not None else configured
+    p = options.p if options.p is not None else configured
+    if p is not None and not SMALLEST_P <= p <= MODULUS:
+        raise InputError(source, "p", f"must be in {SMALLEST_P}..{MODULUS}, not {p}")
+    return p
 
 
 def spread(weights: tuple[AttentionWeight, ...], positions: int, source: str) -> tuple[AttentionWeight, ...]:

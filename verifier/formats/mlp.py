@@ -211,7 +211,7 @@ def _torch(state: State) -> Layers:
         rule = "belongs to a second hidden layer or a third token; only one hidden layer on two tokens is supported"
         raise InputError(state.source, f"tensor {extra}", rule)
     if len(layers) < 2:
-        rule = f"has only the layer {layers[0]}; a hidden layer and an output layer are needed"
+        rule = f"has the layers {', '.join(layers) or '(none)'}; a hidden layer and an output layer are needed"
         raise InputError(state.source, "", rule)
     biases = [name.removesuffix("weight") + "bias" for name in layers]
     names = (*embeds, *layers, *(name for name in biases if name in t))
