@@ -119,7 +119,6 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
         "quadrature": quadrature,
         "logits": {
             "max_error": dyadic(3, 0),
-            "naive": dyadic(3, 4),
             "budget": {
                 "quadrature": by_frequency,
                 "profile": by_frequency,

@@ -145,7 +145,6 @@ CONCLUSION = Record(
         "logits": Record(
             {
                 "max_error": DYADIC,
-                "naive": DYADIC,
                 "budget": Record(
                     {
                         "quadrature": _BY_FREQUENCY,
