@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -220,6 +221,18 @@ def _provenance_text(provenance: dict[str, object]) -> str:
 def encode(model: Model | FoldedCircuit) -> bytes:
     """Serialise either form."""
     return encode_model(model) if isinstance(model, Model) else encode_circuit(model)
+
+
+def assumptions_of(provenance: Mapping[str, object]) -> tuple[str, ...]:
+    """How a model differs from the network it was imported from: phrases such as `with attention fixed at 1/2, 1/2`.
+
+    They are what the import recorded, and no more to be believed than the file. Every statement about the model should
+    carry them.
+    """
+    found = provenance.get("assumptions")
+    if not isinstance(found, list):
+        return ()
+    return tuple(text for text in found[:8] if isinstance(text, str) and re.fullmatch("[ -~]{1,200}", text))
 
 
 def write_model(model: Model | FoldedCircuit, path: Path) -> str:

@@ -19,10 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from tests.formats.format_samples import exactly, random_model
+from tests.formats.format_samples import exactly, random_model, random_state
 from verifier.errors import InputError
 from verifier.exact import exact
-from verifier.formats import import_file
+from verifier.formats import import_file, import_model
 from verifier.formats._check import input_tokens, transformer_logits
 from verifier.kernel import circuit as kernel_circuit
 from verifier.kernel.cost import Cost
@@ -302,3 +302,14 @@ def test_options_that_contradict_a_native_file_are_refused(tmp_path: Path) -> No
     ):
         with pytest.raises(InputError, match=rule):
             import_file(path, **options)
+
+
+def test_what_an_import_assumed_is_read_back_from_the_native_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    imported = import_model(random_state(keys=1.0), attention="1/2")
+    path.write_bytes(imported.encode())
+    assert import_file(path).assumptions == imported.assumptions == ("with attention fixed at 1/2, 1/2",)
+    assert import_file(path).notes == imported.assumptions
+    for odd in ("text", {"a": 1}, ["x" * 201, 3, None, "\x1b[2J", "", "é", "kept"]):
+        write_model(replace(MODELS[0], provenance={"assumptions": odd}), path)
+        assert import_file(path).assumptions == (("kept",) if isinstance(odd, list) else ())

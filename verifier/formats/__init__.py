@@ -22,6 +22,7 @@ from verifier.formats._state import State
 from verifier.model import (
     FoldedCircuit,
     Model,
+    assumptions_of,
     circuit_digest,
     encode,
     read_bytes,
@@ -55,7 +56,8 @@ class ImportedModel:
     - `format`: one of `FORMATS`.
     - `source`, `source_sha256`: what it was read from; for a live module, a digest of its tensors.
     - `assumptions`: how the model differs from the network it was read from, since the user has said so: phrases such
-      as `with attention fixed at 1/2, 1/2`. Every statement about the model must carry them. Usually empty.
+      as `with attention fixed at 1/2, 1/2`. Every statement about the model must carry them. Usually empty. Of a native
+      file, what its provenance says.
     - `dropped`, `changed`: what was left out and what is written otherwise, and why it cannot matter.
     - `notes`: what the user should know; the assumptions first, each with its reason.
     - `check`: the self-check; None where nothing is translated (native files and folded circuits).
@@ -140,8 +142,10 @@ def import_file(
         raise InputError(source, "", rule)
     metadata = decode_tensors(data, source).metadata
     if form == native.FORMAT or (form is None and metadata.keys() >= {"format", "task"}):
+        model = native.read(data, source, options)
+        assumptions = assumptions_of(model.provenance)
         digest = hashlib.sha256(data).hexdigest()
-        return ImportedModel(native.read(data, source, options), native.FORMAT, source, digest)
+        return ImportedModel(model, native.FORMAT, source, digest, assumptions, notes=assumptions)
     return _from_state(_state.from_safetensors(data, path, config), options, form)
 
 
