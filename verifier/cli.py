@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from verifier import __version__
-from verifier.errors import InputError, one_line
+from verifier.errors import InputError, VerifierError, one_line
 
 if TYPE_CHECKING:
     from verifier.kernel import Rejected
@@ -151,8 +151,8 @@ def _load(name: str) -> Command:
 
 def _expected(error: Exception) -> tuple[int, str] | None:
     """Exit code and message of a failure that is not a bug of this program; None for a bug."""
-    if isinstance(error, InputError):
-        return BAD_INPUT, str(error)
+    if isinstance(error, VerifierError):
+        return error.exit_code, str(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRAS:
         package = (error.name or "").partition(".")[0]
         return BAD_INPUT, f"this needs the package {package}: pip install 'verifier[{EXTRAS[package]}]'"

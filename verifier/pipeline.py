@@ -20,11 +20,11 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from verifier.errors import InputError
+from verifier.errors import InputError, VerifierError
 from verifier.files import read_limited
 from verifier.kernel import Conclusion, Rejected, check, limits
 from verifier.kernel.claim import FORMAT as CLAIM_FORMAT
@@ -263,7 +263,7 @@ def bad_input(error: Rejected, paths: Mapping[str, Path | str]) -> InputError:
     return InputError(paths.get(part, part), "", str(error))
 
 
-class Unexplained(Exception):
+class Unexplained(VerifierError):
     """The kernel accepts the model, and no certificate that the explainer makes for it."""
 
 
@@ -424,8 +424,7 @@ def trusted(policy: Path | None, own: PublicKey | None) -> tuple[Policy, ...]:
     from verifier.proof.documents import PREDICATE_TYPE
     from verifier.proof.policy import Policy, Rule, read_policy
 
-    silent: dict[str, Any] = {field.name: None for field in fields(Rule)}
-    anything = Rule(**silent | {"models": ("*",), "exceptions": (), "certified_inputs": 0})
+    anything = Rule(("*",), counts={"certified_inputs": 0})
     found = []
     if policy is not None:
         found.append(replace(read_policy(policy), threshold=1, rules=(anything,)))
@@ -592,12 +591,16 @@ def store(folder: Path, files: Mapping[str, bytes]) -> tuple[str, ...]:
     """Write all of `files` into `folder`, or none of them; returns the counter-signatures that were removed.
 
     The files are complete before the first one appears under its name. A new folder appears with all its
-    files at once. Counter-signatures of the proof that is replaced would no longer fit, and go.
+    files at once. Counter-signatures of the proof that is replaced would no longer fit, and go. Nothing is written
+    through a symbolic link.
 
     **Raises** `InputError`.
     """
     from verifier.proof.gate import COUNTERSIGNED
 
+    for path in (folder.parent, folder):
+        if path.is_symlink():
+            raise InputError(path, "", "is a symbolic link; proofs are not written through one")
     staging = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 HELP = """Explain each model, prove the claim about it, and sign the proof: OUT/<name>/ gets certificate.json,
 claim.json and proof.sigstore.json, all three or, when the claim is not proved, none. A checkpoint of another
 format is imported on the way, and its native model file goes there too. A proof that is there already, for the
-same claim, signed by a key of OUT/policy.toml or by yours, and confirmed by the kernel now, is kept."""
+same claim, signed by your key or one of --policy, and confirmed by the kernel now, is kept. A folder stands for the
+models in it."""
 
 MOST_JOBS = 64
+SUFFIXES = (".safetensors", ".pt", ".pth", ".npz")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="a model file, or a checkpoint")
+    parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="a model file, a checkpoint, or a folder")
     parser.add_argument(
+        "-o",
         "--out",
         type=Path,
         default=Path("certificates"),
@@ -42,6 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the proofs go (default: certificates)",
     )
     parser.add_argument("--force", action="store_true", help="make and sign anew what is there already")
+    parser.add_argument(
+        "--policy",
+        type=Path,
+        metavar="FILE",
+        help="keep proofs that a key of this policy has signed; it must not be in OUT, which others may write to",
+    )
     parser.add_argument(
         "--key",
         type=Path,
@@ -108,13 +117,14 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     out: Path = arguments.out
     if not 1 <= arguments.jobs <= MOST_JOBS:
         raise InputError("--jobs", "", f"must be in 1..{MOST_JOBS}, not {arguments.jobs}")
+    models = _models(arguments.models)
     claim = None
     if arguments.claim is not None:
-        if len(arguments.models) > 1:
+        if len(models) > 1:
             raise InputError("--claim", "", "is about one model, and several are named")
         claim = arguments.claim, pipeline.read_file(arguments.claim, limits.CLAIM_BYTES)
     names: dict[str, Path] = {}
-    for path in arguments.models:
+    for path in models:
         name = pipeline.name_of(path)
         pipeline.require_name(path, name)
         if name in names:
@@ -123,11 +133,25 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     pipeline.require_writable(out)
     policies: tuple[Policy, ...] = ()
     if not arguments.force:
-        policies = pipeline.trusted(_policy(out), signer.public())
+        policy = arguments.policy
+        if policy is not None and policy.resolve().is_relative_to(out.resolve()):
+            raise InputError(policy, "", f"is in {out}, and a policy must not lie in the folder that it judges")
+        policies = pipeline.trusted(policy, signer.public())
     read = partial(_read, arguments)
     return [
         pipeline.Job(path, read, asked, claim, arguments.effort, out / name, policies) for name, path in names.items()
     ]
+
+
+def _models(paths: list[Path]) -> list[Path]:
+    """The models that are meant: of a folder, the files in it that may be models."""
+    models: list[Path] = []
+    for path in paths:
+        found = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        if not found:
+            raise InputError(path, "", f"is a folder without models ({', '.join(SUFFIXES)})")
+        models += found
+    return models
 
 
 def _policy(out: Path) -> Path | None:
