@@ -105,6 +105,7 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     length = int.from_bytes(data[:8], "little")
     require(2 <= length <= limits.HEADER_BYTES, Reason.SIZE, f"{source}: header of {length} bytes")
     require(8 + length <= len(data), Reason.LAYOUT, f"{source}: the header is cut off")
+    require(data[8:9] == b"{", Reason.JSON, f"{source}: the header does not start with an object")
     header = decode(data[8 : 8 + length], f"{source} header", limits.HEADER_BYTES)
     entries = dict(header) if isinstance(header, dict) else {}
     raw = entries.pop("__metadata__", None)
