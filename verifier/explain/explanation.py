@@ -10,20 +10,23 @@ from verifier.explain.certificate import decode, encode
 from verifier.explain.directions import certified_margins, deviations, find_directions, known_rest
 from verifier.explain.families import Family, closed_form, find_families
 from verifier.explain.orders import active_ranks, count_events, find_orders
-from verifier.explain.reading import Array, Indices, Reading, read, sample, turned, turns
+from verifier.explain.reading import Activations, Array, Indices, Reading, read, sample, turned, turns
 from verifier.model import FoldedCircuit
 
 
-def explain(circuit: FoldedCircuit, model_sha256: str, margin_share: float = 0.955) -> bytes:
+def explain(
+    circuit: FoldedCircuit, model_sha256: str, margin_share: float = 0.955, activations: Activations | None = None
+) -> bytes:
     """A certificate (docs/certificate.md), the same for the same circuit and numpy.
 
     **Arguments**
 
     - `margin_share`: how much of the true least margin the output directions should leave to certify, and how near the
       bound of the logits' deviation from the closed form should be to the true one.
+    - `activations`: for learned attention, what the network itself does; `circuit` then has the mean attention.
     """
     r = read(circuit)
-    s = sample(r)
+    s = sample(r, activations)
     families = find_families(r, s)
     inside = np.concatenate([f.neurons for f in families]) if families else np.zeros(0, np.int64)
     others = np.setdiff1d(np.arange(len(r.a)), inside)
