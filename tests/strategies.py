@@ -40,7 +40,6 @@ class Case:
     certificate: dict[str, Any]
     strategy: str = "linear"
     semantics: str = "real"
-    budget: int = 0
 
     @property
     def model(self) -> bytes:
@@ -51,14 +50,13 @@ class Case:
         model = self.model
         digest = hashlib.sha256(model).hexdigest()
         claim = {
-            "format": "verifier-claim/1",
+            "format": "verifier-claim/2",
             "task": "(a + b) mod p",
             "p": self.p,
             "model_sha256": digest,
             "strategy": self.strategy,
             "semantics": self.semantics,
             "certified_inputs": certified,
-            "refinement_budget": self.budget,
         }
         certificate = {**self.certificate, "model_sha256": digest}
         return model, json.dumps(claim).encode(), json.dumps(certificate).encode()
@@ -138,7 +136,7 @@ def _phases(rng: random.Random, n: int, size: int) -> list[int]:
     kind = rng.choice(("random", "random", "equal", "edges", "even"))
     if kind == "equal":
         return [rng.randrange(PHASE)] * n
-    if kind == "edges":  # on, or one unit beside, the edge of a cell
+    if kind == "edges":  # on, or one unit beside, the boundary between two inputs
         return [(-(-rng.randrange(size) * PHASE // size) - rng.randint(0, 1)) % PHASE for _ in range(n)]
     if kind == "even":
         return [i * PHASE // n for i in range(n)]
@@ -152,12 +150,11 @@ def random_case(rng: random.Random) -> Case:
     n = rng.choice((7, 9, 11)) if clean else rng.choice((1, 2, 2, 3, 4, 6, 8))
     q = p + rng.choice((0, 0, 0, 1, 3))
     half = (p - 1) // 2
-    cells = rng.choice((1, 2, 3, 5, 8, 16))
     profiles = [_profile(rng, half) for _ in range(rng.choice((1, 1, 2)))]
     if clean:
-        cells, profiles = rng.choice((16, 48)), [_Profile(1, 0.0, [(1, 1)])]
+        profiles = [_Profile(1, 0.0, [(1, 1)])]
     place = [rng.randrange(len(profiles)) for _ in range(n)]
-    phases = [i * PHASE // n for i in range(n)] if clean else _phases(rng, n, p * cells)
+    phases = [i * PHASE // n for i in range(n)] if clean else _phases(rng, n, 4 * p)
     amplitudes = [1.0 if clean else rng.choice((1.0, 1.0, rng.uniform(0.1, 2), 2.0**-20)) for _ in range(n)]
     noise = rng.choice((0.0, 1e-6, 0.01) if clean else (0.0, 0.0, 1e-6, 0.03, 0.3, 2.0))
     A: Table = []
@@ -195,9 +192,8 @@ def random_case(rng: random.Random) -> Case:
         return [array("f", row).tolist() for row in result] if single else result
 
     A, B, W, S1, S2 = scaled(A, up), scaled(B, up), scaled(W, out), scaled(S1, up + out), scaled(S2, up + out)
-    certificate = _certificate(rng, p, n, cells, profiles, place, phases, amplitudes, up)
-    strategy = rng.choice(("linear", "linear", "refined", "exhaustive"))
-    return Case(p, A, B, W, S1, S2, single, certificate, strategy, "real", rng.choice((0, 1, 8)))
+    certificate = _certificate(rng, p, q, profiles, place, phases, amplitudes, up)
+    return Case(p, A, B, W, S1, S2, single, certificate, rng.choice(("linear", "linear", "exact")))
 
 
 def _spoil(rng: random.Random, A: Table, B: Table, W: Table) -> None:
@@ -220,11 +216,26 @@ def _spoil(rng: random.Random, A: Table, B: Table, W: Table) -> None:
         W[i] = [1.0] * len(W[i])
 
 
+def _directions(rng: random.Random, p: int, q: int, profiles: list[_Profile]) -> list[list[int]]:
+    """Waves of the families, orthonormal as the explainer's are; or noise, unit vectors, zeros, the largest entries."""
+    unit, kind = 1 << 20, rng.choice(("waves", "waves", "waves", "noise", "units", "zero", "largest", "one"))
+    if kind == "waves":
+        size = unit * math.sqrt(2 / p)
+        turns = [g.frequency * r / p for g in profiles for r in (1, 2)]
+        columns = [[size * f(math.tau * x * c) for c in range(q)] for x in turns for f in (math.cos, math.sin)]
+        return [[round(x) for x in row] for row in zip(*columns, strict=True)]
+    width = 1 if kind == "one" else rng.choice((1, 2, 5))
+    if kind in ("noise", "one"):
+        return [[round(unit * rng.gauss(0, 1)) for _ in range(width)] for _ in range(q)]
+    if kind == "units":
+        return [[unit if c == column else 0 for column in range(q)] for c in range(q)]
+    return [[rng.choice((-1, 1)) << 24 if kind == "largest" else 0 for _ in range(width)] for _ in range(q)]
+
+
 def _certificate(
     rng: random.Random,
     p: int,
-    n: int,
-    cells: int,
+    q: int,
     profiles: list[_Profile],
     place: list[int],
     phases: list[int],
@@ -236,49 +247,49 @@ def _certificate(
     def fixed(x: float) -> int:
         return max(-8 * ONE, min(8 * ONE, round(ONE * (x + wobble * rng.gauss(0, 1)))))
 
-    half = (p - 1) // 2
-    anchor = rng.randrange(n)  # stays in its family whatever happens, so that there is one
-    lists: dict[str, list[int]] = {"outliers": [], "on": [], "off": []}
-    families = []
-    used: set[int] = set()
+    half, n = (p - 1) // 2, len(place)
     exponent = math.frexp(max(amplitudes))[1] - 30
+    families, others = [], []
     for index, g in enumerate(profiles):
         members = []
         for i in range(n):
             if place[i] != index:
                 continue
-            fate = "family" if i == anchor else rng.choice((*["family"] * 9, "outlier", "on", "off", "alone"))
-            if fate in ("family", "outlier"):
-                phase = round(phases[i] + wobble * rng.gauss(0, 0.1) * PHASE) % PHASE
-                members.append([i, max(1, round(math.ldexp(amplitudes[i], -exponent))), phase])
-            if fate in ("outlier", "alone"):
-                lists["outliers"].append(i)
-            elif fate in ("on", "off"):
-                lists[fate].append(i)
+            if rng.random() < 0.15:
+                others.append({"frequency": rng.randint(1, half), "neurons": [i]})
+                continue
+            phase = round(phases[i] + wobble * rng.gauss(0, 0.1) * PHASE) % PHASE
+            members.append([i, max(1, round(math.ldexp(amplitudes[i], -exponent))), phase])
         if members:
-            used.add(index)
             profile = [[fixed(z.real), fixed(z.imag), fixed(v.real), fixed(v.imag)] for z, v in map(_pair, g.harmonics)]
-            shells = sorted({rng.randrange(2 * ONE) for _ in range(rng.choice((0, 0, 1, 3)))})
             families.append(
-                {"frequency": g.frequency, "dc": fixed(g.dc), "profile": profile, "shells": shells, "members": members}
+                {
+                    "frequency": g.frequency,
+                    "dc": fixed(g.dc),
+                    "profile": profile,
+                    "outputs": rng.choice([r for r in range(1, 5) if outputs_fit(p, g.frequency, r)]),
+                    "members": members,
+                }
             )
-    needed: set[int] = {g.frequency for i, g in enumerate(profiles) if i in used}
-    frequencies = sorted(needed | {j for j in range(1, half + 1) if rng.random() < 0.3})
-    rng.shuffle(frequencies)
     return {
-        "format": "verifier-certificate/1",
+        "format": "verifier-certificate/2",
         "p": p,
         "neurons": n,
-        "cells": cells,
-        "output_frequencies": frequencies,
-        "critical_offsets": rng.choice((0, 1, 2, p)),
         "amplitude_exponent": exponent + up,
+        "directions": _directions(rng, p, q, profiles),
         "families": families,
-        **lists,
+        "others": others,
+        "nodes": rng.choice((64, 64, 100, 257)),
         "boxes": [
-            {"frequency": k, "whole": rng.randrange(PHASE), "half": rng.randrange(PHASE)} for k in sorted(needed)
+            {"frequency": k, "whole": rng.randrange(PHASE), "half": rng.randrange(PHASE)}
+            for k in sorted({family["frequency"] for family in families})
         ],
     }
+
+
+def outputs_fit(p: int, frequency: int, outputs: int) -> bool:
+    """Whether no output harmonic of a family is 0 or p/2."""
+    return all(2 * r * frequency % p for r in range(1, outputs + 1))
 
 
 def _pair(z: tuple[complex, complex]) -> tuple[complex, complex]:
@@ -287,10 +298,10 @@ def _pair(z: tuple[complex, complex]) -> tuple[complex, complex]:
 
 def mutated(case: Case, rng: random.Random) -> Case:
     """One number of the certificate, or one weight, changed by a little or by a lot (for the hill climber)."""
-    if rng.random() < 0.5:
-        certificate = json.loads(json.dumps(case.certificate))
+    certificate = json.loads(json.dumps(case.certificate))
+    if rng.random() < 0.5 and certificate["families"]:
         family = rng.choice(certificate["families"])
-        what = rng.choice(("phase", "amplitude", "profile", "dc", "cells", "critical"))
+        what = rng.choice(("phase", "amplitude", "profile", "dc", "nodes", "outputs", "direction", "exponent"))
         step = round(rng.gauss(0, 1) * 2.0 ** rng.randint(0, 26))
         member = rng.choice(family["members"])
         if what == "phase":
@@ -303,10 +314,17 @@ def mutated(case: Case, rng: random.Random) -> Case:
             harmonic[at] = max(-8 * ONE, min(8 * ONE, harmonic[at] + step))
         elif what == "dc":
             family["dc"] = max(-8 * ONE, min(8 * ONE, family["dc"] + step))
-        elif what == "cells":
-            certificate["cells"] = rng.choice((1, 2, 4, 16))
+        elif what == "nodes":
+            certificate["nodes"] = rng.choice((64, 65, 512))
+        elif what == "outputs":
+            outputs = rng.choice((1, 2, 3, 4))
+            family["outputs"] = outputs if outputs_fit(case.p, family["frequency"], outputs) else 1
+        elif what == "direction":
+            row = rng.choice(certificate["directions"])
+            at = rng.randrange(len(row))
+            row[at] = max(-(1 << 24), min(1 << 24, row[at] + step))
         else:
-            certificate["critical_offsets"] = rng.choice((0, 1, 3))
+            certificate["amplitude_exponent"] += rng.choice((-1, 1, 3, 20, -20))
         return case.with_certificate(certificate)
     tables: dict[str, Any] = {name: [row[:] for row in getattr(case, name)] for name in ("A", "B", "W")}
     row = rng.choice(tables[rng.choice(("A", "B", "W"))])
