@@ -136,7 +136,7 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
             raise InputError(path, "", f"would have its proof where that of {names[name]} goes")
         names[name] = path
     store.require_writable(out)
-    policies: tuple[Policy, ...] = ()
+    policies: tuple[Policy, ...] | None = None
     if not arguments.force:
         policy = arguments.policy
         if policy is not None and policy.resolve().is_relative_to(out.resolve()):
