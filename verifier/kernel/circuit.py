@@ -24,6 +24,7 @@ from verifier.kernel.limits import OUT_BITS, PRE_BITS, SUM_BITS
 from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
 
+SLACK_BITS = 60  # of a factor, below its unit
 SKIP_SHIFT = 20  # skips are kept in units of 2^(SKIP_SHIFT − pre_scale − out_scale)
 
 
@@ -171,8 +172,10 @@ def _moves(
     return moves
 
 
-def _slack(folded: Folded, known: Fraction | None, whole: bool = False) -> tuple[list[Fraction], Fraction]:
-    """Lemma K's s_i and s: how far attention can move a pre-activation and a skip.
+def _slack(
+    folded: Folded, scales: tuple[int, int], known: Fraction | None, whole: bool = False
+) -> tuple[list[int], int]:
+    """Lemma K's s_i and s: how far attention can move a pre-activation and a skip, in units of 2^-`scales`.
 
     In one head the weights differ from the middles by r_t at most, and what is moved is Σ_t r_t·(what the head writes
     at position t), each head by itself. The weights of softmax sum to one as the middles do, so that a constant may be
@@ -180,30 +183,31 @@ def _slack(folded: Folded, known: Fraction | None, whole: bool = False) -> tuple
     weights are known at every input within `known` (Lemma K⁺), that is every r_t, and the size counts; so it does for
     what `whole` asks for, how far weights move pre-activations at all.
     """
-    pre, skip = [Fraction(0)] * folded.w.shape[0], Fraction(0)
+    pre, skip = [0] * folded.w.shape[0], 0
     for head, written in folded.moves.items():
         radii = [row[head] if known is None else known for row in folded.attention.radii]
         moved = []
-        for reached in zip(*written, strict=True):
+        for reached, scale in zip(zip(*written, strict=True), scales, strict=True):
             if folded.attention.normalised and known is None and not whole:
                 together = stacked(reached)
                 half = together.values.max(axis=0) - together.values.min(axis=0)
-                moved.append(_moved(sum(radii, Fraction(0)) / 2, half, 2 * together.radius, together.exponent))
+                parts = [(sum(radii, Fraction(0)) / 2, half, 2 * together.radius, together.exponent)]
             else:
                 parts = [
-                    _moved(radius, np.abs(x.values).max(axis=0), x.radius, x.exponent)
+                    (radius, np.abs(x.values).max(axis=0), x.radius, x.exponent)
                     for radius, x in zip(radii, reached, strict=True)
                 ]
-                moved.append([sum(column, Fraction(0)) for column in zip(*parts, strict=True)])
+            columns = zip(*(_moved(*part, scale) for part in parts), strict=True)
+            moved.append([sum(column) for column in columns])
         pre = [x + y for x, y in zip(pre, moved[0], strict=True)]
         skip += max(moved[1])
     return pre, skip
 
 
-def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int) -> list[Fraction]:
-    """radius·(sizes + more)·2^exponent, entry by entry."""
-    unit = radius * Fraction(2) ** exponent
-    return [unit * (x + more) for x in sizes.tolist()]
+def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int, scale: int) -> list[int]:
+    """radius·(sizes + more)·2^exponent, entry by entry, in units of 2^-scale, rounded up."""
+    factor = ceil_units(radius, scale + exponent + SLACK_BITS)
+    return [-(-factor * (x + more) >> SLACK_BITS) for x in sizes.tolist()]
 
 
 def _scale(tables: Sequence[Enclosed], bits: int) -> int:
@@ -233,12 +237,6 @@ def quantise(folded: Folded, p: int, cost: Cost, known: Fraction | None = None) 
     pre_scale = _scale((folded.a, folded.b), PRE_BITS)
     a, b = (np.ascontiguousarray(x.values.T) for x in (folded.a.at(-pre_scale), folded.b.at(-pre_scale)))
     r_a = max(x.at(-pre_scale).radius for x in (folded.a, folded.b))
-    pre_slack, skip_slack = _slack(folded, known)
-    # What the heads write is rounded to the same units, and a sum of it once more; no weight is above one.
-    parts = [] if known is None else [part for written in folded.moves.values() for part in written]
-    more = sum(x.at(-pre_scale).radius for x, _ in parts) + bool(parts)
-    beside = _slack(folded, None, whole=True)[0] if parts else []
-    slack = [ceil_units(x, pre_scale) + more if x or more else 0 for x in pre_slack]
     # The sums over neurons of the exact strategy must fit: a coarser unit of W where they would not.
     reach = (np.abs(a).max(axis=1) + np.abs(b).max(axis=1)).tolist()
     out_scale = _scale((folded.w,), OUT_BITS)
@@ -249,15 +247,16 @@ def quantise(folded: Folded, p: int, cost: Cost, known: Fraction | None = None) 
         out_scale -= excess
         w = folded.w.at(-out_scale)
     scale = pre_scale + out_scale
+    pre_slack, moved_skip = _slack(folded, (pre_scale, scale), known)
+    # What the heads write is rounded to the same units, and a sum of it once more; no weight is above one.
+    parts = [] if known is None else [part for written in folded.moves.values() for part in written]
+    more = sum(x.at(-pre_scale).radius for x, _ in parts) + bool(parts)
+    beside = _slack(folded, (pre_scale, scale), None, whole=True)[0] if parts else []
+    slack = [x + more for x in pre_slack]
     s1, s2 = folded.s1.at(SKIP_SHIFT - scale), folded.s2.at(SKIP_SHIFT - scale)
     high, low = w.values.max(axis=1).tolist(), w.values.min(axis=1).tolist()
-    active = np.maximum(a.max(axis=1) + b.max(axis=1), 0).tolist()
-    if beside:
-        active = [
-            max(0, x + ceil_units(y, pre_scale))
-            for x, y in zip((a.max(axis=1) + b.max(axis=1)).tolist(), beside, strict=True)
-        ]
-    moved_skip = ceil_units(skip_slack, scale)
+    most = (a.max(axis=1) + b.max(axis=1)).tolist()
+    active = [max(0, x + y) for x, y in zip(most, beside or [0] * n, strict=True)]
     moved_skip += sum(x.at(SKIP_SHIFT - scale).radius for _, x in parts) << SKIP_SHIFT
     skip = (s1.radius + s2.radius << SKIP_SHIFT) + moved_skip
     moved = [2 * r_a + s for s in slack]
