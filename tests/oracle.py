@@ -156,6 +156,7 @@ class Rule:
     weight: float
     direction: complex
     sharpness: float  # |Q_−2|/W: how well the direction is determined
+    fit: float  # Σα·max|W| over W: the fixed-point weights have units of 2^-26 of the largest
 
     def error(self, v: NDArray[np.float64]) -> NDArray[np.complex128]:
         """L(v) − I(v) in units of W."""
@@ -172,7 +173,10 @@ def rule(case: Case, frequency: int) -> Rule:
     outputs = alpha * omega(case, [i for i, _, _ in members], frequency)
     phases = np.array([x / PHASE for _, _, x in members])
     weight, moment = float(np.abs(outputs).sum()), complex((outputs * np.exp(-4j * np.pi * phases)).sum())
-    return Rule(outputs, phases, weight, moment / abs(moment) if moment else 1, abs(moment) / weight if weight else 0)
+    if not moment:
+        return Rule(outputs, phases, weight, 1, 0.0, math.inf)
+    fit = float(alpha.sum()) * max(abs(x) for row in case.W for x in row) / weight
+    return Rule(outputs, phases, weight, moment / abs(moment), abs(moment) / weight, fit)
 
 
 def value(dyadic: Any) -> Fraction:
@@ -283,12 +287,12 @@ def _confront_quadrature(case: Case, found: Checked) -> None:
         kinks = np.concatenate([0.25 - own.phases, 0.75 - own.phases, np.linspace(0, 1, 64)])
         places = np.arange(2 * case.p) / (2 * case.p)
         here, anywhere = (float(np.abs(own.error(v)).max()) * math.tau for v in (places, kinks))
-        leeway = LEEWAY + 2e-7 / own.sharpness
+        leeway = LEEWAY + 2e-7 / own.sharpness + own.fit * 2.0**-21
         names = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
         numbers = {name: float(value(getattr(bound, name))) for name in names}
         assert numbers["rectangle"] + leeway >= anywhere, f"rectangle bound below {anywhere!r}"
         assert numbers["harmonic"] + leeway >= anywhere, f"harmonic bound below {anywhere!r}"
-        assert -leeway <= numbers["arc_sum"] - here <= 1e-6 + leeway, "the arc sum is the error up to rounding"
+        assert -leeway <= numbers["arc_sum"] - here <= 1e-6 + leeway + own.fit * 2.0**-14, "the arc sum is the error up to rounding"
         assert numbers["bound"] == min(numbers[name] for name in ("rectangle", "harmonic", "arc_sum"))
         assert -1e-11 <= numbers["relative_bound"] - numbers["bound"] * 3 * math.pi / 4 <= 1e-9 * (1 + numbers["bound"])
         assert bound.neurons == len(own.phases)
@@ -303,11 +307,13 @@ def _confront_budget(case: Case, found: Checked, exact: Truth, form: Form) -> No
     relative = exact.floats()[:, :, :p]
     size = float(np.abs(relative).max()) + form.size
     leeway = LEEWAY * size
-    sums = evidence.sums.astype(np.float64)
-    held = (sums @ evidence.directions[:p].T if evidence.directions is not None else sums)[:, :, :p]
-    held = np.ldexp(held - held[:, :, :1], evidence.exponent)
+    u = evidence.directions
+    held = evidence.sums if u is None else evidence.sums @ u.T  # in integers: both are below 2^60
+    held = np.ldexp((held - held[:, :, :1])[:, :, :p].astype(np.float64), evidence.exponent)
     error = float(value(budget["fixed_point"]) + value(budget["attention"]))
     rest = relative - held
+    if u is not None:  # the sums in the evidence are rounded
+        error += math.ldexp(float(np.abs(u).sum(axis=1).max()), evidence.exponent)
     spread = (rest.max(axis=2) - rest.min(axis=2)).max() / 2
     assert float(value(budget["output_rest"])) + error + leeway >= spread, "output_rest is too small"
     left, amplitudes = held.copy(), {}
@@ -331,7 +337,7 @@ def _confront_budget(case: Case, found: Checked, exact: Truth, form: Form) -> No
             ideal = 2 * heights * own.weight * own.error((j * (a + b) / (2 * p) + (heights < 0) / 2).ravel()).reshape(
                 p, p
             ) * np.sign(heights) * np.exp(2j * np.pi * j * (a + b) / p)
-            ideal_leeway = leeway + 2e-7 / own.sharpness * own.weight
+            ideal_leeway = leeway + (2e-7 / own.sharpness + own.fit * 2.0**-21) * own.weight
             assert float(value(budget["quadrature"][j])) + ideal_leeway >= float(np.abs(ideal).max())
             profile = float(np.abs(coefficient - terms[delta] - ideal).max())
             assert float(value(budget["profile"][j])) + ideal_leeway >= profile, "profile is too small"

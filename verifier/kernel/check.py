@@ -17,12 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import Ints, zeros
+from verifier.kernel.arrays import Ints, require_capacity, zeros
 from verifier.kernel.attention import weights
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.circuit import Circuit, fold, quantise
 from verifier.kernel.claim import Claim, read_claim
-from verifier.kernel.closed_form import ClosedForm, closed_form, fourier
+from verifier.kernel.closed_form import ROOM, ClosedForm, closed_form, fourier
 from verifier.kernel.conclusion import (
     Accuracy,
     Attention,
@@ -138,6 +138,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         units_up(rounding, -UNIT_BITS, lanes.exponent),
         units_up(2 * rounding, -UNIT_BITS, lanes.exponent),
     )
+    require_capacity(max(loss.logit, loss.difference, loss.executed_difference) << ROOM, "what rounding may change")
     explained = _explained(found, loss)
     margins = np.minimum(found.margins, found.beyond) - np.int64(loss.difference + loss.executed_difference)
     conclusion = Conclusion(
@@ -238,12 +239,13 @@ def quadratures(
     for k in sorted(certificate.boxes):
         own = [family for family in certificate.families if family.frequency == k]
         neurons = np.concatenate([family.neurons for family in own])
-        re, im, _ = fourier(circuit.out[neurons], circuit.p, k)
+        re, im, error = fourier(circuit.out[neurons], circuit.p, k)
         nodes = Nodes(
             np.concatenate([family.phases for family in own]),
             np.concatenate([family.amplitudes for family in own]),
             re,
             im,
+            error,
         )
         rules[k] = quadrature(k, nodes, certificate.boxes[k], circuit.p, cost)
         weights[k] = (rules[k].weight, unit)
@@ -336,7 +338,7 @@ def _logit_bound(
 
     # 2|cos| <= 2 times the rule's error W·E/2π; 2π > 6.28.
     ideal = {
-        k: units_up(400 * rule.bound * weights[k][0] // 628 + 1, weights[k][1] - BOUND_BITS, 0)
+        k: units_up(200 * rule.bound * weights[k][0] // 628 + 1, weights[k][1] - BOUND_BITS, 0)
         for k, rule in rules.items()
     }
     return LogitBound(

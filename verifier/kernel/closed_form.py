@@ -23,6 +23,7 @@ from verifier.kernel.limits import PHASE_BITS, PROFILE_BITS, TABLE_BITS
 from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import PHASE_ERROR, TABLE_ERROR, phases, roots
 
+ROOM = 3  # bits: logits, closed forms, rests and losses stay so far below 2^62 that differences of all of them fit
 INTEGRAL_BITS = 30  # an integral is an integer multiple of 2^-30
 WAVE_BITS = 21  # of the tables that products are formed with: one product in binary64 is then exact
 
@@ -162,7 +163,7 @@ class ClosedForm:
         p, terms = self.p, list(self.terms.items())
         error = [sum(column) for column in zip(*(term.error for _, term in terms), strict=True)] or [0] * p
         if not terms:
-            return np.zeros((p, p), dtype=np.int64), error
+            return zeros(p, p), error
         most = max(max(map(abs, part)) for _, term in terms for part in (term.re, term.im))
         keep = 59 - TABLE_BITS - (2 * len(terms)).bit_length()
         shift = max(0, most.bit_length() - keep)
@@ -175,6 +176,7 @@ class ClosedForm:
         product = exact_product(np.array(parts, dtype=np.int64).T, np.stack(waves), "the closed form")
         # Per term: rounding G (less than one coarse unit as a point), the table; once, the rounded product.
         more = len(terms) * ((1 << shift) + (TABLE_ERROR * 2 * most >> TABLE_BITS) + 1) + (1 << shift)
+        require_capacity((2 * len(terms) * most + max(error) + more) << ROOM, "the closed form")
         return rounded(product, TABLE_BITS) << shift, [x + more for x in error]
 
 

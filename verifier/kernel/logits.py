@@ -15,7 +15,7 @@ import numpy as np
 
 from verifier.kernel import limits
 from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
-from verifier.kernel.closed_form import ClosedForm, fourier, size_bound
+from verifier.kernel.closed_form import ROOM, ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
 from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
@@ -60,13 +60,14 @@ def prepare(found: LaneSums, scale: int) -> Lanes:
     """Round the sums so that one product in binary64 is exact; `scale` is pre_scale + out_scale."""
     p = found.sums.shape[0]
     if found.directions is None:
+        require_capacity(largest(found.sums) << ROOM, "a logit")
         return Lanes(found.sums, None, zeros(p, p), zeros(p, p), 0, -scale)
     u = found.directions
     bits = SIGNIFICAND - largest(u).bit_length() - (u.shape[1] - 1).bit_length() - 1
     drop = max(0, largest(found.sums).bit_length() - bits)
     lift = DIRECTION_BITS - drop
     rest, over = (zeros(p, p) if part is None else part for part in (found.rest, found.over))
-    require_capacity(max(largest(rest), largest(over)) << max(lift, 0), "a rest")
+    require_capacity(max(largest(rest), largest(over)) << max(lift, 0) + ROOM, "a rest")
     return Lanes(
         sums=rounded(found.sums, drop),
         directions=u,
@@ -388,7 +389,7 @@ def _discs(
     bound -= exact_product(-(-radius >> drop) + 1, chords, "a disc")
     lost = TABLE_ERROR * 2 * count * (largest(centre) >> drop) + (1 << TABLE_BITS)
     least = (
-        shifted(((bound - np.int64(lost)) >> TABLE_BITS) << drop, unit) - (-shifted(-swept.other, unit))[:, None] - 1
+        shifted(shifted((bound - np.int64(lost)) >> TABLE_BITS, drop), unit) - (-shifted(-swept.other, unit))[:, None] - 1
     )
     least[:, 0] = NEVER
     critical = min(CRITICAL, p - 1)
@@ -442,7 +443,7 @@ def logits(
     ideals = {k: _Ideal.of(rule, weights[k], unit) for k, rule in rules.items()}
     swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
     # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
-    sizes = int(np.abs(lanes.sums).max(axis=(0, 1)).sum()) >> lost
+    sizes = sum(np.abs(lanes.sums).max(axis=(0, 1)).tolist()) >> lost  # in Python: numpy's sum could wrap
     error = waves.error * (sizes + width) + int((np.abs(waves.re) + np.abs(waves.im)).sum(axis=0).max(initial=0)) + 1
 
     def up(value: int) -> int:
@@ -471,8 +472,9 @@ def logits(
             for row in swept.network.tolist()
         ]
         other = swept.other.tolist()
-        deviations = np.array([up(sum(row) + (x + 1 >> 1)) for row, x in zip(most, other, strict=True)], dtype=np.int64)
-        deviations = deviations[delta] + ((slack + 1) >> 1)
+        bounds = [up(sum(row) + (x + 1 >> 1)) for row, x in zip(most, other, strict=True)]
+        require_capacity(max(bounds) << ROOM, "a deviation")
+        deviations = np.array(bounds, dtype=np.int64)[delta] + ((slack + 1) >> 1)
         spread = _spread(most, other, waves, p, unit) + widest[:, None]
         cost.add("discs", 4 * p * p * count)
     return Logits(
@@ -483,7 +485,8 @@ def logits(
         gaps=gaps - 2 * errors[:, None],
         network=network,
         profile=profile,
-        other=units_up(largest(swept.other), unit - 1, 0),
+        # The logits less R_j that are known to within `error`; directions have that in their spans.
+        other=units_up(largest(swept.other) + (2 * count * error if exact else 0), unit - 1, 0),
         rest=(rest + 1) >> 1,
         slack=2 * int(errors.max()) + 1,
     )

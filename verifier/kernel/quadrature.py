@@ -37,13 +37,14 @@ LENS_BITS = 30  # the lens is in units of 2^-30 of W
 class Nodes:
     """The neurons of one frequency, of all its families.
 
-    `phases` [m] in units of 2^-32 turn; `amplitudes` [m], positive; `re`, `im` [m]: ω.
+    `phases` [m] in units of 2^-32 turn; `amplitudes` [m], positive; `re`, `im` [m]: ω, each within `error` of the truth.
     """
 
     phases: Ints
     amplitudes: Ints
     re: Ints
     im: Ints
+    error: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ def _rule(nodes: Nodes, frequency: int) -> _Rule:
     """Shares and outputs of a rule.
 
     A size of an ω, rounded down, is off by less than one part in 2^32, which changes all shares together by at most two
-    units and all outputs by one; a share is a difference of two rounded numbers, an output's part is rounded down.
+    units and all outputs by one; a share is a difference of two rounded numbers, an output's part is rounded down. An ω
+    that is off by `error` moves its output and W by as much, each of which counts once.
     """
     order = np.argsort(nodes.phases, kind="stable")
     alphas, res, ims = (part[order].tolist() for part in (nodes.amplitudes, nodes.re, nodes.im))
@@ -112,8 +114,8 @@ def _rule(nodes: Nodes, frequency: int) -> _Rule:
         shares=integers(shares),
         re=integers(re),
         im=integers(im),
-        loss=3 * len(shares) + 4,
-        weight=(total + sum(alphas) >> SIZE_BITS) + 1,
+        loss=3 * len(shares) + 5 + (2 * nodes.error * sum(alphas) << SIZE_BITS + SHARE_BITS) // total,
+        weight=(total + sum(alphas) >> SIZE_BITS) + 1 + nodes.error * sum(alphas),
     )
 
 
