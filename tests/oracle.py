@@ -292,7 +292,9 @@ def _confront_quadrature(case: Case, found: Checked) -> None:
         numbers = {name: float(value(getattr(bound, name))) for name in names}
         assert numbers["rectangle"] + leeway >= anywhere, f"rectangle bound below {anywhere!r}"
         assert numbers["harmonic"] + leeway >= anywhere, f"harmonic bound below {anywhere!r}"
-        assert -leeway <= numbers["arc_sum"] - here <= 1e-6 + leeway + own.fit * 2.0**-14, "the arc sum is the error up to rounding"
+        assert -leeway <= numbers["arc_sum"] - here <= 1e-6 + leeway + own.fit * 2.0**-14, (
+            "the arc sum is the error up to rounding"
+        )
         assert numbers["bound"] == min(numbers[name] for name in ("rectangle", "harmonic", "arc_sum"))
         assert -1e-11 <= numbers["relative_bound"] - numbers["bound"] * 3 * math.pi / 4 <= 1e-9 * (1 + numbers["bound"])
         assert bound.neurons == len(own.phases)
@@ -334,9 +336,14 @@ def _confront_budget(case: Case, found: Checked, exact: Truth, form: Form) -> No
             if own.sharpness < 1e-6:
                 continue
             heights = np.cos(np.pi * j * (a - b) / p)
-            ideal = 2 * heights * own.weight * own.error((j * (a + b) / (2 * p) + (heights < 0) / 2).ravel()).reshape(
-                p, p
-            ) * np.sign(heights) * np.exp(2j * np.pi * j * (a + b) / p)
+            ideal = (
+                2
+                * heights
+                * own.weight
+                * own.error((j * (a + b) / (2 * p) + (heights < 0) / 2).ravel()).reshape(p, p)
+                * np.sign(heights)
+                * np.exp(2j * np.pi * j * (a + b) / p)
+            )
             ideal_leeway = leeway + (2e-7 / own.sharpness + own.fit * 2.0**-21) * own.weight
             assert float(value(budget["quadrature"][j])) + ideal_leeway >= float(np.abs(ideal).max())
             profile = float(np.abs(coefficient - terms[delta] - ideal).max())

@@ -111,6 +111,9 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         Reason.FIELD,
         "claim.strategy: semi-linear is for learned attention, and the model declares its attention",
     )
+    if semi_linear:
+        held = explanation.directions.shape[1] + len(source.positions) * (len(folded.attention.sides) + 4)
+        source.require_held(source.p**2 * (held + limits.INPUT_TABLES), "claim.strategy")
     sigma, error = weights(source, folded.attention, cost) if semi_linear else (zeros(0), None)
     circuit = quantise(folded, source.p, cost, error)
     require(circuit.neurons == explanation.neurons, Reason.NEURONS, "certificate.neurons: not the model's number")
@@ -122,10 +125,11 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     rounding = 0 if claimed.semantics == "real" else logit_rounding(source, folded, circuit, claimed.semantics, cost)
     observe("event sums", 0, 1)
     if semi_linear:
-        _require_held(circuit.p**2 * (explanation.directions.shape[1] + 2))
         learned = learned_sums(circuit, folded, source.positions, sigma, explanation.directions, cost, observe)
         count, lanes = 0, prepare(learned, circuit.pre_scale + circuit.out_scale)
     else:
+        width = circuit.outputs if claimed.strategy == "exact" else explanation.directions.shape[1] + 2
+        source.require_held(circuit.p**2 * (width + limits.INPUT_TABLES), "claim.strategy")
         count, lanes = _sums(circuit, explanation, claimed, cost)
     observe("quadrature", 0, 1)
     rules, sizes = quadratures(circuit, explanation, lanes.exponent, cost)
@@ -199,10 +203,6 @@ def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, dige
     require(certificate.p == model.p, Reason.MODULUS, f"certificate.p: {certificate.p}, the model has {model.p}")
 
 
-def _require_held(sums: int) -> None:
-    require(8 * sums <= limits.LANE_BYTES, Reason.SIZE, f"claim.strategy: {sums} sums are more than a check holds")
-
-
 def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) -> tuple[int, Lanes]:
     """Lemmas B and E by the claim's strategy, after bounding what they will take; and the number of events.
 
@@ -211,7 +211,6 @@ def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) 
     p, q, n = circuit.p, circuit.outputs, circuit.neurons
     exact = claim.strategy == "exact"
     lanes = q if exact else certificate.directions.shape[1] + 2
-    _require_held(p * p * lanes)
     require(
         not exact or p * p * q <= limits.EXACT_LOGITS, Reason.SIZE, f"claim.strategy: {p * p * q} logits are too many"
     )
@@ -219,9 +218,9 @@ def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) 
     events = Events(circuit.pre_a, circuit.pre_b, certificate.orders)
     orders = len(events.groups)
     most = limits.EVENTS_PER_ENTRY * 2 * n * p
+    work = (events.count + 3 * p * p * orders) * lanes
+    require(work <= limits.SUM_WORK, Reason.BUDGET, f"claim.strategy: {work} additions are too many")
     if exact:
-        work = (events.count + 3 * p * p * orders) * q
-        require(work <= limits.EXACT_WORK, Reason.BUDGET, f"claim.strategy: {work} additions are too many")
         return events.count, prepare(exact_sums(circuit, events, cost), circuit.pre_scale + circuit.out_scale)
     require(events.count <= most, Reason.BUDGET, f"certificate: {events.count} events, a linear check takes {most}")
     found = linear_sums(circuit, certificate.directions, events, cost)

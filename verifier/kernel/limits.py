@@ -2,7 +2,7 @@
 
 MODEL_BYTES = 1 << 30
 HEADER_BYTES = 1 << 20
-CERTIFICATE_BYTES = 1 << 27
+CERTIFICATE_BYTES = 1 << 25
 CLAIM_BYTES = 1 << 16
 JSON_DEPTH = 12
 JSON_DIGITS = 30
@@ -29,12 +29,17 @@ AMPLITUDE_EXPONENT = 1200
 LISTED_INPUTS = 256
 
 # Work and memory, bounded by the sizes before it starts. Reports say which of them a check came near.
-FOLD_WORK = 1 << 42  # multiply-adds of folding, attention intervals included
-PROFILE_WORK = 1 << 32  # families times p times nodes times harmonics
+FOLD_WORK = 1 << 30  # multiply-adds of folding, attention included, whatever the model's size; or, if that is more,
+FOLD_PER_NUMBER = 1 << 14  # so many for every number in the model file
+HELD = 1 << 24  # numbers held at once, for all inputs or all tokens, whatever the model's size; or, if that is more,
+HELD_PER_NUMBER = 1 << 7  # so many for every number in the model file
+EXPONENTIAL_WORK = 1 << 8  # multiply-adds that an exponential of a ball takes as long as
+INPUT_TABLES = 10  # numbers held for every input besides its lanes
+PROFILE_WORK = 1 << 30  # families times p times nodes times harmonics
 EVENTS_PER_ENTRY = 64  # events, per entry of A and B, of a linear check
-LANE_BYTES = 1 << 32  # sums of all inputs held at once: 8 bytes times p² times lanes
+LANE_BYTES = 1 << 31  # sums of all inputs held at once: 8 bytes times p² times lanes
 EXACT_LOGITS = 1 << 27  # p² times q of the exact strategy
-EXACT_WORK = 1 << 40  # additions of the exact strategy: (events + p² times orders) times q
+SUM_WORK = 1 << 38  # additions of Lemma E: (events + p² times orders) times lanes
 
 PHASE_BITS = 32  # a phase is an integer multiple of 2^-32 turn
 PROFILE_BITS = 24  # a profile coefficient or DC term is an integer multiple of 2^-24

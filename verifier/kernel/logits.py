@@ -389,7 +389,9 @@ def _discs(
     bound -= exact_product(-(-radius >> drop) + 1, chords, "a disc")
     lost = TABLE_ERROR * 2 * count * (largest(centre) >> drop) + (1 << TABLE_BITS)
     least = (
-        shifted(shifted((bound - np.int64(lost)) >> TABLE_BITS, drop), unit) - (-shifted(-swept.other, unit))[:, None] - 1
+        shifted(shifted((bound - np.int64(lost)) >> TABLE_BITS, drop), unit)
+        - (-shifted(-swept.other, unit))[:, None]
+        - 1
     )
     least[:, 0] = NEVER
     critical = min(CRITICAL, p - 1)

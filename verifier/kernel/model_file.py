@@ -89,6 +89,15 @@ class ModelFile:
     tensors: dict[str, Enclosed]
     scale_squared: Fraction | None
 
+    def require_held(self, count: int, what: str) -> None:
+        """Reject unless `count` numbers may be held at once: what a check takes is bounded by the size of the file.
+
+        **Raises** `Rejected(SIZE)`.
+        """
+        most = max(limits.HELD, limits.HELD_PER_NUMBER * sum(x.values.size for x in self.tensors.values()))
+        most = min(most, limits.LANE_BYTES // 8)
+        require(count <= most, Reason.SIZE, f"{what}: {count} numbers at once, at most {most} for this model")
+
 
 def read_model(data: bytes, source: str = "model") -> ModelFile:
     """Decode a model file.

@@ -37,7 +37,7 @@ LENS_BITS = 30  # the lens is in units of 2^-30 of W
 class Nodes:
     """The neurons of one frequency, of all its families.
 
-    `phases` [m] in units of 2^-32 turn; `amplitudes` [m], positive; `re`, `im` [m]: ω, each within `error` of the truth.
+    `phases` [m] in units of 2^-32 turn; `amplitudes` [m], positive; `re`, `im` [m]: ω, each within `error`.
     """
 
     phases: Ints

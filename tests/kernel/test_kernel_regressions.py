@@ -1,0 +1,138 @@
+"""Defects that were found in the kernel, one test each; every one of these failed before it was mended."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.oracle import attempt
+from tests.strategies import PHASE, Case, random_case, tensor_file
+from verifier.kernel import Reason, Rejected, check
+from verifier.kernel.closed_form import ClosedForm, Term
+from verifier.kernel.cost import Cost
+from verifier.kernel.directions import LaneSums
+from verifier.kernel.logits import prepare
+from verifier.kernel.quadrature import Nodes, quadrature
+
+
+@pytest.mark.parametrize("seed", [41, 180, 264, 546])
+def test_the_sum_of_all_lanes_sizes_is_not_an_int64(seed: int) -> None:
+    """It wrapped, and `network_error` was below the true distance (exact strategy). These four are refused now, because
+    their skips are far above their neurons.
+    """
+    attempt(random_case(random.Random(seed)))
+
+
+@pytest.mark.parametrize("seed", range(0, 120, 2))
+def test_other_frequencies_count_the_error_of_the_waves(seed: int) -> None:
+    case = replace(random_case(random.Random(seed)), strategy="exact")
+    attempt(case)
+
+
+def test_omega_is_rounded_before_theorem_q() -> None:
+    """A constant row writes nothing at any frequency, and rounding makes that −1 unit: the arc sum was too small."""
+    assert attempt(random_case(random.Random(24))) is not None
+    nodes = Nodes(np.array([0, PHASE // 3]), np.array([5, 5]), np.array([900, -900]), np.array([10, 20]), 0)
+    off = Nodes(nodes.phases, nodes.amplitudes, nodes.re, nodes.im, 100)
+    exact, rounded = (quadrature(1, x, (0, 0), 7, Cost()) for x in (nodes, off))
+    # 100 of 900 in each output and in W: twice 1/9 of 2π.
+    for name in ("rectangle", "harmonic", "arc_sum"):
+        assert getattr(rounded, name) - getattr(exact, name) > 1.39 * 2**40
+    assert rounded.weight == exact.weight + 1000
+
+
+def test_a_closed_form_that_leaves_int64_is_refused() -> None:
+    """Its table wrapped silently, so that a form a million times too large looked near the logits."""
+    term = Term([1 << 62] * 5, [1 << 61] * 5, [0] * 5)
+    with pytest.raises(Rejected) as refused:
+        ClosedForm(5, 0, {1: term, 2: term}).table()
+    assert refused.value.reason is Reason.CAPACITY
+    small = Term([1 << 55] * 5, [0] * 5, [0] * 5)
+    table, error = ClosedForm(5, 0, {1: small}).table()
+    assert abs(int(table[0, 0]) - (1 << 55)) <= error[0] < 1 << 40
+
+
+@pytest.mark.parametrize("top", [1 << 59, (1 << 62) - 1])
+def test_logits_whose_differences_leave_int64_are_refused(top: int) -> None:
+    sums = np.zeros((3, 3, 3), dtype=np.int64)
+    sums[0, 0, 0] = top
+    with pytest.raises(Rejected) as refused:
+        prepare(LaneSums(None, sums, None, None, 0), 0)
+    assert refused.value.reason is Reason.CAPACITY
+    sums[0, 0, 0] = (1 << 59) - 1
+    assert prepare(LaneSums(None, sums, None, None, 0), 0).sums is sums
+
+
+def _tiny_transformer(p: int, heads: int, attention: str, scores: bool) -> bytes:
+    kinds = "QKV" if scores else "V"
+    tensors: dict[str, tuple[list[int], list[float]]] = {
+        "embed.W_E": ([p, 1], [1.0] * p),
+        "pos_embed.W_pos": ([64, 1], [0.1] * 64),
+        **{f"blocks.0.attn.W_{x}": ([heads, 1, 1], [1.0] * heads) for x in kinds},
+        **{f"blocks.0.attn.b_{x}": ([heads, 1], [0.0] * heads) for x in kinds},
+        "blocks.0.attn.W_O": ([heads, 1, 1], [1.0] * heads),
+        "blocks.0.attn.b_O": ([1], [0.0]),
+        "blocks.0.mlp.W_in": ([1, 1], [1.0]),
+        "blocks.0.mlp.b_in": ([1], [0.0]),
+        "blocks.0.mlp.W_out": ([1, 1], [1.0]),
+        "blocks.0.mlp.b_out": ([1], [0.0]),
+        "unembed.W_U": ([1, p], [1.0] * p),
+        "unembed.b_U": ([p], [0.0] * p),
+    }
+    layout = " ".join(["a"] * 63 + ["b"])
+    metadata = {"format": "verifier-model/1", "task": "(a + b) mod p", "p": str(p), "provenance": "", "layout": layout}
+    return tensor_file(tensors, {**metadata, "attention": attention}, "f")  # type: ignore[arg-type]
+
+
+def _files(p: int, model: bytes) -> tuple[bytes, bytes, bytes]:
+    import hashlib
+
+    digest = hashlib.sha256(model).hexdigest()
+    claim = {
+        "format": "verifier-claim/2",
+        "task": "(a + b) mod p",
+        "p": p,
+        "model_sha256": digest,
+        "strategy": "linear",
+        "semantics": "real",
+        "certified_inputs": 0,
+    }
+    certificate = {
+        "format": "verifier-certificate/2",
+        "model_sha256": digest,
+        "p": p,
+        "neurons": 1,
+        "amplitude_exponent": 0,
+        "directions": [[1]] * p,
+        "families": [],
+        "others": [{"frequency": 1, "neurons": [0]}],
+        "nodes": 64,
+        "boxes": [],
+    }
+    return model, json.dumps(claim).encode(), json.dumps(certificate).encode()
+
+
+@pytest.mark.parametrize("attention", [" ".join(["0:1"] * 64), "softmax 1"])
+def test_a_small_file_cannot_ask_for_hours_of_folding(attention: str) -> None:
+    """54 kB asked for 2^38 multiply-adds with attention intervals, and for 2^33 exponentials of balls with softmax."""
+    files = _files(4096, _tiny_transformer(4096, 256, attention, attention.startswith("softmax")))
+    with pytest.raises(Rejected) as refused:
+        check(*files)
+    assert refused.value.reason is Reason.SIZE
+
+
+@pytest.mark.parametrize("strategy", ["linear", "exact"])
+def test_a_small_file_cannot_ask_for_gigabytes(strategy: str) -> None:
+    """One neuron and p = 4096, 49 kB: 17 million inputs, each with 13 numbers or more."""
+    p = 4096
+    row = [[0.5] * p]
+    case = Case(p, row, row, row, [[0.0] * p], [[0.0] * p], True, {}, strategy)
+    model, claim, certificate = _files(p, case.model)
+    claim = claim.replace(b'"linear"', json.dumps(strategy).encode())
+    with pytest.raises(Rejected) as refused:
+        check(model, claim, certificate)
+    assert refused.value.reason is Reason.SIZE
