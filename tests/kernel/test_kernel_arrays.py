@@ -1,0 +1,145 @@
+"""Exact products, shifts and rounding against Python integers, at the limits; tables against flint at high precision."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from fractions import Fraction
+from typing import Any
+
+import flint
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from verifier.kernel import Reason, Rejected, arrays, tables
+from verifier.kernel.arrays import exact_product, largest, require_capacity, rounded, shifted
+
+
+def array(values: Any) -> Any:
+    return np.array(values, dtype=np.int64)
+
+
+@st.composite
+def factors(draw: st.DrawFn) -> tuple[Any, Any]:
+    rows, inner, columns = (draw(st.integers(1, 4)) for _ in range(3))
+    bits = draw(st.integers(0, 57))
+    other = draw(st.integers(0, 57 - bits))
+
+    def matrix(n: int, m: int, top: int) -> Any:
+        entry = st.one_of(st.integers(-top, top), st.sampled_from((top, -top, 0, top - 1)))
+        return draw(st.lists(st.lists(entry, min_size=m, max_size=m), min_size=n, max_size=n))
+
+    return matrix(rows, inner, 1 << bits), matrix(inner, columns, 1 << other)
+
+
+@given(factors())
+def test_products_are_exact(pair: tuple[Any, Any]) -> None:
+    x, y = pair
+    found = exact_product(array(x), array(y), "a product")
+    assert found.tolist() == [[sum(a * b for a, b in zip(r, c, strict=True)) for c in zip(*y, strict=True)] for r in x]
+
+
+@pytest.mark.parametrize("inner", [1, 2, 3, 1000])
+def test_products_are_refused_just_beyond_their_bound(inner: int) -> None:
+    top = ((1 << 62) - 1) // (4 * inner)
+    ones = np.ones((inner, 1), dtype=np.int64)
+    assert exact_product(np.full((1, inner), top), ones, "x").item() == top * inner
+    with pytest.raises(Rejected) as refused:
+        exact_product(np.full((1, inner), top + 1), ones, "x")
+    assert refused.value.reason is Reason.CAPACITY
+
+
+def test_every_sum_in_binary64_stays_within_53_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    product = arrays._product
+
+    def watched(x: Any, y: Any) -> Any:
+        seen.append(int(np.abs(x).max()) * int(np.abs(y).max()) * x.shape[-1])
+        return product(x, y)
+
+    monkeypatch.setattr(arrays, "_product", watched)
+    for bits in range(1, 58):
+        for inner in (1, 3, 64, 65):
+            room = 60 - bits - inner.bit_length()
+            if room > 0:
+                exact_product(
+                    np.full((1, inner), -(1 << bits) + 1), np.full((inner, 1), (1 << room) - 1), "x"
+                )
+    assert 1 << 50 < max(seen) <= 1 << 53
+
+
+def test_products_do_not_depend_on_threads() -> None:
+    code = (
+        "import numpy as np, hashlib; from verifier.kernel.arrays import exact_product as f;"
+        "r = np.random.default_rng(1); x = r.integers(-2**28, 2**28, (300, 400)); y = r.integers(-2**21, 2**21, (400, 200));"
+        "print(hashlib.sha256(f(x, y, 'x').tobytes()).hexdigest())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"OPENBLAS_NUM_THREADS": n, "PYTHONPATH": "."}, capture_output=True, check=True
+        ).stdout
+        for n in ("1", "2")
+    }
+    assert len(found) == 1
+
+
+@given(st.integers(-(1 << 61), 1 << 61), st.integers(0, 61))
+def test_rounding(value: int, bits: int) -> None:
+    if abs(value) + (1 << bits >> 1) >= 1 << 62:
+        return
+    assert abs(Fraction(int(rounded(array([value]), bits)[0])) - Fraction(value, 1 << bits)) <= Fraction(1, 2)
+
+
+@given(st.integers(-(1 << 61), 1 << 61), st.integers(-80, 80))
+def test_shifts(value: int, bits: int) -> None:
+    exact = value << bits if bits >= 0 else value >> -bits
+    if abs(exact) >= 1 << 62:
+        with pytest.raises(Rejected):
+            shifted(array([value]), bits)
+    else:
+        assert shifted(array([value]), bits).tolist() == [exact]
+
+
+def test_largest_and_capacity() -> None:
+    assert largest(array([])) == 0
+    assert largest(array([-(1 << 63), 5])) == 1 << 63
+    require_capacity((1 << 62) - 1, "x")
+    for bound in (1 << 62, -1):
+        with pytest.raises(Rejected):
+            require_capacity(bound, "x")
+
+
+def _distance(cosine: int, sine: int, numerator: int, denominator: int) -> float:
+    """In units of 2^-30, from e(numerator/denominator), at 200 bits."""
+    before, flint.ctx.prec = flint.ctx.prec, 200
+    try:
+        s, c = flint.arb.sin_cos_pi_fmpq(flint.fmpq(2 * numerator, denominator))
+        one = flint.arb(1 << 30)
+        return float((((c * one - cosine) ** 2 + (s * one - sine) ** 2).sqrt()).mid())
+    finally:
+        flint.ctx.prec = before
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 59, 118, 1000, 8192])
+def test_roots_are_within_their_error(size: int) -> None:
+    step = max(1, size // 200)
+    places = np.arange(-size, 2 * size, step)
+    cosines, sines = tables.roots(size, places)
+    worst = max(_distance(int(c), int(s), int(m), size) for c, s, m in zip(cosines, sines, places, strict=True))
+    assert worst <= tables.TABLE_ERROR
+
+
+@given(st.integers(0, (1 << 32) - 1))
+def test_phases_are_within_their_error(phase: int) -> None:
+    for place in (phase, -phase, phase + (1 << 32)):
+        cosine, sine = (int(part[0]) for part in tables.phases(array([place])))
+        assert _distance(cosine, sine, place, 1 << 32) <= tables.PHASE_ERROR
+
+
+@given(st.integers(0, 1 << 31))
+def test_exponentials_are_within_their_error(value: int) -> None:
+    found = int(tables.exponentials(array([value]), 24)[0])
+    exact = (flint.arb(-value) / flint.arb(1 << 24)).exp() * flint.arb(1 << 30)
+    assert abs(float(exact.mid()) - found) <= tables.EXPONENTIAL_ERROR
