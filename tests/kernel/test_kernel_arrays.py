@@ -64,9 +64,7 @@ def test_every_sum_in_binary64_stays_within_53_bits(monkeypatch: pytest.MonkeyPa
         for inner in (1, 3, 64, 65):
             room = 60 - bits - inner.bit_length()
             if room > 0:
-                exact_product(
-                    np.full((1, inner), -(1 << bits) + 1), np.full((inner, 1), (1 << room) - 1), "x"
-                )
+                exact_product(np.full((1, inner), -(1 << bits) + 1), np.full((inner, 1), (1 << room) - 1), "x")
     assert 1 << 50 < max(seen) <= 1 << 53
 
 
@@ -78,7 +76,10 @@ def test_products_do_not_depend_on_threads() -> None:
     )
     found = {
         subprocess.run(
-            [sys.executable, "-c", code], env={"OPENBLAS_NUM_THREADS": n, "PYTHONPATH": "."}, capture_output=True, check=True
+            [sys.executable, "-c", code],
+            env={"OPENBLAS_NUM_THREADS": n, "PYTHONPATH": "."},
+            capture_output=True,
+            check=True,
         ).stdout
         for n in ("1", "2")
     }

@@ -22,7 +22,9 @@ def neurons(draw: st.DrawFn) -> tuple[Any, Any, Any, Any]:
     p, m, width = draw(st.integers(1, 13)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     top = draw(st.sampled_from((1, 2, 1000, 1 << 26, LARGEST)))
     entry = st.one_of(st.integers(-top, top), st.sampled_from((0, top, -top)))
-    rows = st.lists(st.one_of(st.lists(entry, min_size=p, max_size=p), entry.map(lambda x: [x] * p)), min_size=m, max_size=m)
+    rows = st.lists(
+        st.one_of(st.lists(entry, min_size=p, max_size=p), entry.map(lambda x: [x] * p)), min_size=m, max_size=m
+    )
     lane = st.integers(-(1 << 26), 1 << 26)
     if top < 1 << 26:  # beyond 32 bits the compiled sweep steps aside
         lane = st.one_of(lane, st.integers(-(1 << 33), 1 << 33))
