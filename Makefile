@@ -56,8 +56,8 @@ certify: install
 # Its own tests must reach every line and branch of the kernel. ARGS selects tests, and then nothing is measured.
 test: install
 ifeq ($(strip $(ARGS)),)
-	$(PY) -m pytest tests/soundness --cov=verifier/kernel --cov-report=term-missing --cov-fail-under=100
-	$(PY) -m pytest --ignore=tests/soundness
+	$(PY) -m pytest tests/kernel --cov=verifier/kernel --cov-report=term-missing --cov-fail-under=100
+	$(PY) -m pytest --ignore=tests/kernel
 else
 	$(PY) -m pytest $(ARGS)
 endif
