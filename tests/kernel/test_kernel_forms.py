@@ -1,0 +1,138 @@
+"""What is not strict JSON of the declared form is refused, with the reason that says why; and circuits executed."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+
+import flint
+import pytest
+
+from tests.oracle import concluded
+from tests.strategies import random_case
+from verifier.audit import audit
+from verifier.kernel import Reason, Rejected
+from verifier.kernel.balls import fixed_point, scaled_ceiling
+from verifier.kernel.certificate import read_certificate
+from verifier.kernel.claim import read_claim
+from verifier.kernel.model_file import read_model
+
+MODEL, CLAIM, CERTIFICATE = random_case(random.Random(2)).files()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b'"p": ', b'"q": 1, "p": ', Reason.FIELD),
+        (b'"p": ', b'"p": 1, "p": ', Reason.JSON),
+        (b'"real"', b'"exact"', Reason.FIELD),
+        (b'"real"', b"1.5", Reason.JSON),
+        (b'"real"', b"NaN", Reason.JSON),
+        (b'"real"', b"true", Reason.FIELD),
+        (b'"real"', b'"\xff"', Reason.JSON),
+        (b'"real"', b"[" * 20 + b"]" * 20, Reason.JSON),
+        (b'"p": ', b'"p": 1' + b"0" * 40, Reason.RANGE),
+        (b'"p": ', b'"p": 900', Reason.RANGE),
+        (b"claim/2", b"claim/1", Reason.FORMAT),
+        (b"mod p", b"mod q", Reason.TASK),
+        (b"{", b"[{", Reason.JSON),
+        (b"}", b"} x", Reason.JSON),
+    ],
+)
+def test_claims(old: bytes, new: bytes, reason: Reason) -> None:
+    read_claim(CLAIM)
+    with pytest.raises(Rejected) as refused:
+        read_claim(CLAIM.replace(old, new, 1))
+    assert refused.value.reason is reason
+
+
+def _edited(name: str, value: object) -> bytes:
+    return json.dumps({**json.loads(CERTIFICATE), name: value}).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("families", 3, Reason.FIELD),
+        ("families", [3], Reason.FIELD),
+        ("families", [{}], Reason.FIELD),
+        ("directions", [], Reason.SIZE),
+        ("directions", [[1], [1, 2], [3]], Reason.FIELD),
+        ("directions", [[1 << 25]] * 3, Reason.RANGE),
+        ("directions", [[True]] * 3, Reason.FIELD),
+        ("others", [{"frequency": 1, "neurons": [0, 0]}], Reason.NEURONS),
+        ("boxes", [], Reason.FREQUENCY),
+        ("nodes", 63, Reason.RANGE),
+        ("model_sha256", "0", Reason.FIELD),
+    ],
+)
+def test_certificates(name: str, value: object, reason: Reason) -> None:
+    read_certificate(CERTIFICATE)
+    with pytest.raises(Rejected) as refused:
+        read_certificate(_edited(name, value))
+    assert refused.value.reason is reason
+
+
+def test_the_empty_certificate_and_rows_of_another_width() -> None:
+    with pytest.raises(Rejected):
+        read_certificate(json.dumps({**json.loads(CERTIFICATE), "families": [], "others": [], "boxes": []}).encode())
+    certificate = json.loads(CERTIFICATE)
+    certificate["families"][0]["members"][0].append(1)
+    with pytest.raises(Rejected):
+        read_certificate(json.dumps(certificate).encode())
+    certificate["families"][0]["members"] = 5
+    with pytest.raises(Rejected):
+        read_certificate(json.dumps(certificate).encode())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"A"', b'"C"'),
+        (b"circuit/1", b"circuit/9"),
+        (b"__metadata__", b"__metedata__"),
+        (b'"shape": [', b'"shape": [1, 1, '),
+        (b'"data_offsets": [0', b'"data_offsets": [4'),
+        (b"mod p", b"mod q"),
+    ],
+)
+def test_models(old: bytes, new: bytes) -> None:
+    read_model(MODEL)
+    size = int.from_bytes(MODEL[:8], "little")
+    header = MODEL[8 : 8 + size].replace(old, new, 1)
+    with pytest.raises(Rejected):
+        read_model(len(header).to_bytes(8, "little") + header + MODEL[8 + size :])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"x" * 9, (5).to_bytes(8, "little") + b"[1,2]", (99).to_bytes(8, "little") + b"{}"]
+)
+def test_what_is_no_model(data: bytes) -> None:
+    with pytest.raises(Rejected):
+        read_model(data)
+
+
+@pytest.mark.parametrize("semantics", ["binary32", "tf32", "bfloat16"])
+def test_circuits_that_are_executed(semantics: str) -> None:
+    judged = 0
+    for seed in range(60):
+        case = replace(random_case(random.Random(seed)), semantics=semantics)
+        found = concluded(case)
+        if found is None or not case.single:
+            continue
+        model, _, certificate = case.files()
+        document = json.loads(json.dumps(found.conclusion.document()))
+        bound = [x for x in audit(model, certificate, document) if x.name == "Theorem F"]
+        assert [x.agrees for x in bound] == [True], f"seed {seed}: {bound}"
+        judged += 1
+    assert judged > 10
+
+
+def test_wide_balls_are_not_rounded() -> None:
+    wide = flint.arb(0, 1)
+    with pytest.raises(Rejected):
+        fixed_point(wide, 30)
+    with pytest.raises(Rejected):
+        scaled_ceiling(flint.arb("nan"), 3)
+    assert abs(fixed_point(flint.arb(0.5, 2.0**-70), 0)) <= 1
