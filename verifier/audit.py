@@ -90,15 +90,15 @@ def network(data: bytes, source: str = "model") -> Network:
 
 
 def _circuit(p: int, tensors: dict[str, NDArray[Any]]) -> Network:
-    found = []
+    found: list[tuple[dict[str, Any], Any, Floats]] = []
     for kind in (np.float64, np.float32):
-        t = {name: x.astype(kind) for name, x in tensors.items()}
+        t: dict[str, Any] = {name: x.astype(kind) for name, x in tensors.items()}
         nothing = np.zeros((len(t["W"]), p), dtype=kind)
         hidden = np.maximum(t["A"].T[:, None] + t["B"].T[None, :], 0)
         logits = hidden @ t["W"].T + t.get("S1", nothing).T[:, None] + t.get("S2", nothing).T[None, :]
         found.append((t, hidden, logits.astype(np.float64)))
-    t, hidden, logits = found[0]
-    return Network(p, logits, found[1][2], t["W"].T, hidden, (t["A"], t["B"]))
+    wide, hidden, logits = found[0]
+    return Network(p, logits, found[1][2], wide["W"].T, hidden, (wide["A"], wide["B"]))
 
 
 def _forward(p: int, metadata: dict[str, str], t: dict[str, NDArray[Any]]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -115,7 +115,7 @@ def _forward(p: int, metadata: dict[str, str], t: dict[str, NDArray[Any]]) -> tu
     mixed = stream[-1] + t["blocks.0.attn.b_O"]
     for head in range(heads):
 
-        def side(name: str, x: NDArray[Any], head: int = head) -> NDArray[Any]:
+        def side(name: str, x: NDArray[Any], head: int = head) -> Any:
             return x @ t[f"blocks.0.attn.W_{name}"][head] + t[f"blocks.0.attn.b_{name}"][head]
 
         if attention.startswith("softmax "):
@@ -265,7 +265,8 @@ def count_events(pre: tuple[Floats, Floats], certificate: dict[str, Any]) -> int
     """Lemma E's events: changes of activity along the order of the other half's tokens."""
     p, found = certificate["p"], 0
     for item in [*certificate["families"], *certificate["others"]]:
-        tokens = sorted(range(p), key=lambda t, k=item["frequency"]: (k * t % p, t))
+        k = item["frequency"]
+        tokens = [t for _, t in sorted((k * t % p, t) for t in range(p))]
         for i in item.get("neurons") or [member[0] for member in item["members"]]:
             active = pre[0][i][:, None] + pre[1][i][None, :] > 0
             for side in (active[:, tokens], active.T[:, tokens]):
@@ -285,8 +286,8 @@ class _Report:
         self.checks: list[Check] = []
 
     def holds(self, name: str, agrees: bool, detail: str, signed: object = "", audited: object = "") -> None:
-        texts = (f"{x:.9g}" if isinstance(x, float) else str(x) for x in (signed, audited))
-        self.checks.append(Check(name, *texts, bool(agrees), detail))
+        left, right = (f"{x:.9g}" if isinstance(x, float) else str(x) for x in (signed, audited))
+        self.checks.append(Check(name, left, right, bool(agrees), detail))
 
     def above(self, name: str, signed: float, audited: float, detail: str = "at least the audited value") -> None:
         self.holds(name, signed + self.room >= audited, detail, signed, audited)

@@ -1,7 +1,8 @@
-"""Lemma E against its definition in Python integers: ties, equal entries, dead and constant neurons, any order, any p."""
+"""Lemma E by its definition in Python integers: ties, equal entries, dead and constant neurons, any order and p."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 from unittest import mock
 
@@ -40,7 +41,10 @@ def defined(a: Any, b: Any, lanes: Any) -> list[list[list[int]]]:
     p = len(a[0])
     return [
         [
-            [sum(w[l] * max(x[s] + y[t], 0) for x, y, w in zip(a, b, lanes, strict=True)) for l in range(len(lanes[0]))]
+            [
+                sum(w[lane] * max(x[s] + y[t], 0) for x, y, w in zip(a, b, lanes, strict=True))
+                for lane in range(len(lanes[0]))
+            ]
             for t in range(p)
         ]
         for s in range(p)
@@ -55,7 +59,7 @@ def counted(a: Any, b: Any, orders: Any) -> int:
         for one, other in ((x, y), (y, x)):
             for s in range(p):
                 active = [0] + [int(one[s] + other[t] > 0) for t in tokens]
-                found += sum(i != j for i, j in zip(active, active[1:], strict=False))
+                found += sum(i != j for i, j in pairwise(active))
     return found
 
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 import flint
 import pytest
 
-from tests.oracle import concluded
+from tests.kernel.test_kernel_transformers import transformer
+from tests.oracle import concluded, confront
 from tests.strategies import random_case
 from verifier.audit import audit
 from verifier.kernel import Reason, Rejected
@@ -136,3 +137,35 @@ def test_wide_balls_are_not_rounded() -> None:
     with pytest.raises(Rejected):
         scaled_ceiling(flint.arb("nan"), 3)
     assert abs(fixed_point(flint.arb(0.5, 2.0**-70), 0)) <= 1
+
+
+@pytest.mark.parametrize("escape", [b'"\\ud800"', b'"\\u0041"'])
+def test_half_of_a_surrogate_pair_is_no_text(escape: bytes) -> None:
+    with pytest.raises(Rejected) as refused:
+        read_claim(CLAIM.replace(b'"real"', escape, 1))
+    assert refused.value.reason is (Reason.JSON if b"ud8" in escape else Reason.FIELD)
+
+
+@pytest.mark.parametrize(
+    ("layout", "attention"), [("a c", "1/2 1/2"), ("a b", "1/2 x"), ("a b", "1/2"), ("a b", "2:1 0")]
+)
+def test_layouts_and_attention(layout: str, attention: str) -> None:
+    model = transformer(random.Random(1), "1/2 1/2", 3)
+    read_model(model)
+    size = int.from_bytes(model[:8], "little")
+    header = json.loads(model[8 : 8 + size])
+    header["__metadata__"] |= {"layout": layout, "attention": attention}
+    text = json.dumps(header).encode()
+    with pytest.raises(Rejected):
+        read_model(len(text).to_bytes(8, "little") + text + model[8 + size :])
+
+
+def test_weights_are_coarser_where_sums_would_not_fit() -> None:
+    case = random_case(random.Random(2))
+    rows = [[1.0, -1.0] * (case.p // 2) + [1.0] * (case.p % 2)] * 600
+    case = replace(case, A=rows, B=rows, W=[[1.0] * len(case.W[0])] * 600, strategy="exact")
+    certificate = case.certificate | {"neurons": 600, "families": [], "boxes": []}
+    certificate |= {"others": [{"frequency": 1, "neurons": list(range(600))}]}
+    found = concluded(case.with_certificate(certificate))
+    assert found is not None
+    confront(case.with_certificate(certificate), found)

@@ -1,7 +1,8 @@
 """Every number of a conclusion against exact integers, on random circuits with good, bad and useless certificates; and
 every field of a certificate changed: rejected, or still true.
 
-A trial is one check. `make soundness` makes VERIFIER_TRIALS of them (100,000) and leaves figures in build/soundness.json.
+A trial is one check. `make soundness` makes VERIFIER_TRIALS of them (100,000) and leaves its
+figures in build/soundness.json.
 """
 
 from __future__ import annotations

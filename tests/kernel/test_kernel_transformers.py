@@ -104,7 +104,7 @@ def test_conclusions_about_transformers_are_true(attention: str) -> None:
                 counts[error.reason.name] += 1
                 continue
             document = json.loads(json.dumps(found.conclusion.document()))
-            # Rounding decides directions of a moment near zero, and events of learned attention are those of the middles.
+            # Rounding decides directions of a moment near zero; events of learned attention are those of the middles.
             bad = [
                 x
                 for x in audit(model, certificate, document)

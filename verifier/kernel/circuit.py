@@ -116,13 +116,13 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     rows = [1 if x.holds == "=" else p for x in model.positions]
     work = sum(rows) * d * 2 * heads * width + (2 * p + 1) * d * (n + q) + n * d * q
     work += sum(rows) * heads * d * (2 * width + n + q)  # attention intervals, if there are any
-    held = sum(rows) * heads * width
+    at_once = sum(rows) * heads * width
     if model.scale_squared is not None:
         work += heads * rows[-1] * (sum(rows) * width + 2 * len(rows) ** 2 * limits.EXPONENTIAL_WORK)
-        held = max(held, rows[-1] * sum(rows))
+        at_once = max(at_once, rows[-1] * sum(rows))
     most = max(limits.FOLD_WORK, limits.FOLD_PER_NUMBER * sum(x.values.size for x in tensors.values()))
     require(work <= most, Reason.SIZE, f"model: folding takes {work} multiply-adds, at most {most} for this model")
-    model.require_held(held, "model: folding")
+    model.require_held(at_once, "model: folding")
     cost.add("fold", work)
 
     embed, places = tensors["embed.W_E"], tensors["pos_embed.W_pos"]
