@@ -163,7 +163,7 @@ def test_layouts_and_attention(layout: str, attention: str) -> None:
 def test_weights_are_coarser_where_sums_would_not_fit() -> None:
     case = random_case(random.Random(2))
     rows = [[1.0, -1.0] * (case.p // 2) + [1.0] * (case.p % 2)] * 600
-    case = replace(case, A=rows, B=rows, W=[[1.0] * len(case.W[0])] * 600, strategy="exact")
+    case = replace(case, A=rows, B=rows, W=[[1.0] * len(case.W[0]), [-1.0] * len(case.W[0])] * 300, strategy="exact")
     certificate = case.certificate | {"neurons": 600, "families": [], "boxes": []}
     certificate |= {"others": [{"frequency": 1, "neurons": list(range(600))}]}
     found = concluded(case.with_certificate(certificate))
