@@ -43,10 +43,10 @@ Qed.
 
 (** The lanes are Lemma E's sums: S_l(a,b) and η(a,b), with the skips added. *)
 Theorem lanes p groups a b l : (a < p)%nat -> (b < p)%nat -> neurons f = concat (map snd groups) ->
-  S (terms a b) l = ((Σ g ∈ groups, event_sum (snd g) p (A f) (B f) (fun i => ω i l) (fst g) a b) + σ1 a l + σ2 b l)%Z.
+  lane (terms a b) l = ((Σ g ∈ groups, event_sum (snd g) p (A f) (B f) (fun i => ω i l) (fst g) a b) + σ1 a l + σ2 b l)%Z.
 Proof.
   intros Ha Hb E; rewrite lemma_E_all_groups by assumption; rewrite <- E.
-  unfold S, terms; rewrite !zsum_cons, zsum_map; cbn; unfold hidden; lia.
+  unfold lane, terms; rewrite !zsum_cons, zsum_map; cbn; unfold hidden; lia.
 Qed.
 
 Theorem rest_lane p groups (r : I -> Z) (r1 r2 : nat -> Z) (charged : term -> Z) a b :

@@ -24,13 +24,13 @@ Hypothesis activations : forall t, In t terms -> 0 <= h t.
 
 Definition logit (c : nat) : Z := Σ t ∈ terms, (W t c * h t).
 (** S_l = Σ_i ω_il·h_i, one lane per direction; (U·S)_c. *)
-Definition S (l : nat) : Z := Σ t ∈ terms, (ω t l * h t).
-Definition US (c : nat) : Z := Σ l ∈ seq 0 L, (U c l * S l).
+Definition lane (l : nat) : Z := Σ t ∈ terms, (ω t l * h t).
+Definition US (c : nat) : Z := Σ l ∈ seq 0 L, (U c l * lane l).
 
 (** logit = U·S + Σ_i V[·,i]·h_i *)
 Theorem lemma_B_split c : unit * logit c = US c + Σ t ∈ terms, (V t c * h t).
 Proof.
-  unfold logit, US, V, S; rewrite <- zsum_mul_l.
+  unfold logit, US, V, lane; rewrite <- zsum_mul_l.
   rewrite (zsum_ext (seq 0 L) _ (fun l => Σ t ∈ terms, (U c l * (ω t l * h t)))) by (intros; rewrite zsum_mul_l; reflexivity).
   rewrite zsum_swap, <- zsum_plus; apply zsum_ext; intros t _.
   rewrite (zsum_ext (seq 0 L) (fun l => U c l * (ω t l * h t)) (fun l => U c l * ω t l * h t)) by (intros; ring).
@@ -97,7 +97,7 @@ Theorem lemma_B_exact terms : unit = 1 -> L = q -> (p <= q)%nat ->
   (forall t l, In t terms -> (l < q)%nat -> ω t l = W t l) ->
   (forall t c, In t terms -> (c < q)%nat -> V t c = 0) /\
   (forall t, In t terms -> (0 < p)%nat -> rest t = 0) /\
-  forall c, (c < q)%nat -> logit terms c = S terms c.
+  forall c, (c < q)%nat -> logit terms c = lane terms c.
 Proof.
   intros Eu EL Hpq HU Hω.
   assert (HV : forall t c, In t terms -> (c < q)%nat -> V t c = 0).
@@ -110,7 +110,7 @@ Proof.
     assert (N : seq 0 p <> []) by (destruct p; [lia|discriminate]).
     destruct (largest_in (seq 0 p) (V t) N) as [i [Hi ->]]; destruct (least_in (seq 0 p) (V t) N) as [j [Hj ->]].
     apply in_seq in Hi, Hj; rewrite !HV by (assumption || lia); reflexivity.
-  - intros c Hc; unfold logit, S; apply zsum_ext; intros t Ht; rewrite Hω by assumption; reflexivity.
+  - intros c Hc; unfold logit, lane; apply zsum_ext; intros t Ht; rewrite Hω by assumption; reflexivity.
 Qed.
 End LemmaB.
 

@@ -111,12 +111,15 @@ Proof.
   eapply Rle_trans; [apply Rabs_triang|]; eapply Rle_trans; [apply Rplus_le_compat_r, Rabs_triang|]; lra.
 Qed.
 
+(** What the lanes say of the logits. *)
+Definition computed (c : nat) : R := v * IZR (US c).
+
 (** *Network error*: the Fourier coefficient at k of the network's first p logits against G_k. *)
 Definition coefficient (k : Z) (g : nat -> R) : C :=
   (RtoC (2 / INR p) * csum (seq 0 p) (fun c => RtoC (g c) * e (- (IZR k * (INR c - INR a - INR b) / INR p))))%C.
 
 Theorem network_error (k : Z) : (0 < p)%nat -> (k mod Z.of_nat p <> 0)%Z ->
-  Cmod (coefficient k N - G k)%C <= Cmod (coefficient k (fun c => v * IZR (US c)) - G k)%C + v * IZR η + κ_d.
+  Cmod (coefficient k N - G k)%C <= Cmod (coefficient k computed - G k)%C + v * IZR η + κ_d.
 Proof.
   intros Hp Hk; assert (Hp0 : INR p <> 0) by (apply not_0_INR; lia).
   set (g := fun c => N c - v * IZR (US c)).
@@ -147,10 +150,10 @@ Proof.
       rewrite csum_mult_l; apply csum_ext; intros c _.
       replace (- (IZR k * (INR c - INR a - INR b) / INR p)) with (IZR k * (INR a + INR b) / INR p + - (IZR k * INR c / INR p)) by (field; exact Hp0).
       rewrite e_plus; ring. }
-  replace (coefficient k N - G k)%C with ((coefficient k (fun c => v * IZR (US c)) - G k) + coefficient k g)%C.
+  replace (coefficient k N - G k)%C with ((coefficient k computed - G k) + coefficient k g)%C.
   - eapply Rle_trans; [apply Cmod_triangle|]; lra.
-  - assert (E : (coefficient k (fun c => v * IZR (US c))%R + coefficient k g)%C = coefficient k N).
-    { unfold coefficient, g; rewrite <- Cmult_plus_distr_l, <- csum_plus; f_equal; apply csum_ext; intros c _.
+  - assert (E : (coefficient k computed + coefficient k g)%C = coefficient k N).
+    { unfold coefficient, g, computed; rewrite <- Cmult_plus_distr_l, <- csum_plus; f_equal; apply csum_ext; intros c _.
       rewrite <- Cmult_plus_distr_r, <- RtoC_plus; f_equal; f_equal; ring. }
     rewrite <- E; ring.
 Qed.
