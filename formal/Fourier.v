@@ -1,4 +1,4 @@
-(** docs/theory.md §3, *harmonic*: the Fourier series of ReLU(cos), with its tail (`quadrature._harmonic`). *)
+(** Theorem Q, harmonic: the Fourier series of ReLU(cos), with its tail. *)
 From Coq Require Import Reals ZArith List Lra Lia Ratan.
 From Coquelicot Require Import Coquelicot.
 From Formal Require Import Sums Relu.

@@ -1,4 +1,4 @@
-(** docs/theory.md §5, Lemma I: the midpoint rule for ∫_0^1 ReLU(T(x))·e(2x) dx (`arcs._integral`). *)
+(** Lemma I: the midpoint rule with N nodes for ∫_0^1 ReLU(T(x))·e(mx) dx; m = 2r for the harmonic r of the output. *)
 From Coq Require Import Reals ZArith List Lra Lia.
 From Coquelicot Require Import Coquelicot.
 From Formal Require Import Sums Circle Relu Profile.
@@ -49,16 +49,17 @@ Proof.
   apply (ex_RInt_norm g); eexists; exact Eg.
 Qed.
 
-(** ** f(x) = ReLU(T(x))·e(2x), seen in the direction e(γ): a complex number is as long as its longest shadow. *)
+(** ** f(x) = ReLU(T(x))·e(mx), seen in the direction e(γ): a complex number is as long as its longest shadow. *)
 Section LemmaI.
-Variables (g : family) (δ : Z) (γ : R).
+Variables (g : family) (δ : Z) (m γ : R).
+Hypothesis m_pos : 0 <= m.
 Let T := profile g δ.
 
-Definition shadow (x : R) : R := T x * Re (e (2 * x + γ)).
-Definition f (x : R) : R := ReLU (T x) * Re (e (2 * x + γ)).
+Definition shadow (x : R) : R := T x * Re (e (m * x + γ)).
+Definition f (x : R) : R := ReLU (T x) * Re (e (m * x + γ)).
 
-(** |f″| <= (2π)²·K, K = 4|d| + Σ(h + 2)²|u_h|, where T keeps its sign *)
-Definition K : R := 4 * Rabs (d g) + Σ h ∈ harmonics g, (INR h + 2) ^ 2 * Cmod (u g δ h).
+(** |f″| <= (2π)²·K, K = m²|d| + Σ(h + m)²|u_h|, where T keeps its sign *)
+Definition K : R := m ^ 2 * Rabs (d g) + Σ h ∈ harmonics g, (INR h + m) ^ 2 * Cmod (u g δ h).
 
 Lemma one_minus_cos y : 0 <= 1 - cos y <= y ^ 2 / 2.
 Proof.
@@ -73,69 +74,69 @@ Proof.
 Qed.
 
 (** The second difference of one wave. *)
-Lemma wave_second z m c x s :
-  Rabs (Re (z * e (m * (x + s) + c))%C + Re (z * e (m * (x - s) + c))%C - 2 * Re (z * e (m * x + c))%C) <= (2 * PI) ^ 2 * (m ^ 2 * Cmod z) * s ^ 2.
+Lemma wave_second z n c x s :
+  Rabs (Re (z * e (n * (x + s) + c))%C + Re (z * e (n * (x - s) + c))%C - 2 * Re (z * e (n * x + c))%C) <= (2 * PI) ^ 2 * (n ^ 2 * Cmod z) * s ^ 2.
 Proof.
-  replace (m * (x + s) + c) with ((m * x + c) + m * s) by ring.
-  replace (m * (x - s) + c) with ((m * x + c) + - (m * s)) by ring.
-  rewrite (e_plus (m * x + c) (m * s)), (e_plus (m * x + c) (- (m * s))), e_opp; set (w := (z * e (m * x + c))%C).
-  replace (Re (z * (e (m * x + c) * e (m * s)))%C + Re (z * (e (m * x + c) * Cconj (e (m * s))))%C - 2 * Re w)
-    with (- (2 * (1 - cos (2 * PI * (m * s)))) * Re w)
+  replace (n * (x + s) + c) with ((n * x + c) + n * s) by ring.
+  replace (n * (x - s) + c) with ((n * x + c) + - (n * s)) by ring.
+  rewrite (e_plus (n * x + c) (n * s)), (e_plus (n * x + c) (- (n * s))), e_opp; set (w := (z * e (n * x + c))%C).
+  replace (Re (z * (e (n * x + c) * e (n * s)))%C + Re (z * (e (n * x + c) * Cconj (e (n * s))))%C - 2 * Re w)
+    with (- (2 * (1 - cos (2 * PI * (n * s)))) * Re w)
     by (unfold w, Re, Cconj, e, Cmult; simpl; ring).
   rewrite Rabs_mult, Rabs_Ropp.
-  pose proof (one_minus_cos (2 * PI * (m * s))) as [H0 H1].
+  pose proof (one_minus_cos (2 * PI * (n * s))) as [H0 H1].
   rewrite Rabs_pos_eq by lra.
   assert (Hw : Rabs (Re w) <= Cmod z) by (unfold w; eapply Rle_trans; [apply Re_mul_le|]; rewrite Cmod_e; lra).
-  apply Rle_trans with ((2 * PI * (m * s)) ^ 2 * Cmod z); [|right; ring].
+  apply Rle_trans with ((2 * PI * (n * s)) ^ 2 * Cmod z); [|right; ring].
   apply Rmult_le_compat; [lra|apply Rabs_pos|lra|exact Hw].
 Qed.
 
-Lemma product_wave h (z : C) x : Re (z * e (INR h * x))%C * Re (e (2 * x + γ)) =
-  Re (RtoC (/ 2) * z * e ((INR h + 2) * x + γ))%C + Re (RtoC (/ 2) * z * e ((INR h - 2) * x + - γ))%C.
+Lemma product_wave h (z : C) x : Re (z * e (INR h * x))%C * Re (e (m * x + γ)) =
+  Re (RtoC (/ 2) * z * e ((INR h + m) * x + γ))%C + Re (RtoC (/ 2) * z * e ((INR h - m) * x + - γ))%C.
 Proof.
-  replace ((INR h + 2) * x + γ) with (INR h * x + (2 * x + γ)) by ring.
-  replace ((INR h - 2) * x + - γ) with (INR h * x + - (2 * x + γ)) by ring.
-  rewrite (e_plus (INR h * x) (2 * x + γ)), (e_plus (INR h * x) (- (2 * x + γ))), e_opp.
+  replace ((INR h + m) * x + γ) with (INR h * x + (m * x + γ)) by ring.
+  replace ((INR h - m) * x + - γ) with (INR h * x + - (m * x + γ)) by ring.
+  rewrite (e_plus (INR h * x) (m * x + γ)), (e_plus (INR h * x) (- (m * x + γ))), e_opp.
   unfold Re, Cconj, Cmult, e, RtoC; simpl; field.
 Qed.
 
 Lemma shadow_second x s : Rabs (shadow (x + s) + shadow (x - s) - 2 * shadow x) <= (2 * PI) ^ 2 * K * s ^ 2.
 Proof.
   unfold shadow, T, profile, K.
-  set (F := fun h y => Re (RtoC (/ 2) * u g δ h * e ((INR h + 2) * y + γ))%C + Re (RtoC (/ 2) * u g δ h * e ((INR h - 2) * y + - γ))%C).
-  assert (E : forall x, (d g + Σ h ∈ harmonics g, Re (u g δ h * e (INR h * x))%C) * Re (e (2 * x + γ)) =
-     Re (RtoC (d g) * e (2 * x + γ))%C +
+  set (F := fun h y => Re (RtoC (/ 2) * u g δ h * e ((INR h + m) * y + γ))%C + Re (RtoC (/ 2) * u g δ h * e ((INR h - m) * y + - γ))%C).
+  assert (E : forall x, (d g + Σ h ∈ harmonics g, Re (u g δ h * e (INR h * x))%C) * Re (e (m * x + γ)) =
+     Re (RtoC (d g) * e (m * x + γ))%C +
      Σ h ∈ harmonics g, F h x).
   { intros y; rewrite Rmult_plus_distr_r, Re_scal, <- sum_mul_r; f_equal; apply sum_ext; intros h _; apply product_wave. }
   rewrite !E; clear E.
-  replace (Re (RtoC (d g) * e (2 * (x + s) + γ))%C + (Σ h ∈ harmonics g, F h (x + s)) +
-     (Re (RtoC (d g) * e (2 * (x - s) + γ))%C + (Σ h ∈ harmonics g, F h (x - s))) -
-     2 * (Re (RtoC (d g) * e (2 * x + γ))%C + (Σ h ∈ harmonics g, F h x)))
-  with ((Re (RtoC (d g) * e (2 * (x + s) + γ))%C + Re (RtoC (d g) * e (2 * (x - s) + γ))%C - 2 * Re (RtoC (d g) * e (2 * x + γ))%C) +
+  replace (Re (RtoC (d g) * e (m * (x + s) + γ))%C + (Σ h ∈ harmonics g, F h (x + s)) +
+     (Re (RtoC (d g) * e (m * (x - s) + γ))%C + (Σ h ∈ harmonics g, F h (x - s))) -
+     2 * (Re (RtoC (d g) * e (m * x + γ))%C + (Σ h ∈ harmonics g, F h x)))
+  with ((Re (RtoC (d g) * e (m * (x + s) + γ))%C + Re (RtoC (d g) * e (m * (x - s) + γ))%C - 2 * Re (RtoC (d g) * e (m * x + γ))%C) +
      Σ h ∈ harmonics g, (F h (x + s) + F h (x - s) - 2 * F h x))
   by (rewrite sum_minus, sum_plus, sum_mul_l; ring).
   eapply Rle_trans; [apply Rabs_triang|].
-  set (S := Σ h ∈ harmonics g, (INR h + 2) ^ 2 * Cmod (u g δ h)).
-  replace ((2 * PI) ^ 2 * (4 * Rabs (d g) + S) * s ^ 2) with ((2 * PI) ^ 2 * (4 * Rabs (d g)) * s ^ 2 + (2 * PI) ^ 2 * S * s ^ 2) by ring.
+  set (S := Σ h ∈ harmonics g, (INR h + m) ^ 2 * Cmod (u g δ h)).
+  replace ((2 * PI) ^ 2 * (m ^ 2 * Rabs (d g) + S) * s ^ 2) with ((2 * PI) ^ 2 * (m ^ 2 * Rabs (d g)) * s ^ 2 + (2 * PI) ^ 2 * S * s ^ 2) by ring.
   apply Rplus_le_compat; [|unfold S].
   - eapply Rle_trans; [apply wave_second|]; rewrite Cmod_R; right; ring.
   - eapply Rle_trans; [apply sum_abs|]; rewrite <- sum_mul_l, <- sum_mul_r; apply sum_le; intros h _; unfold F.
-    pose proof (wave_second (RtoC (/ 2) * u g δ h)%C (INR h + 2) γ x s) as H1.
-    pose proof (wave_second (RtoC (/ 2) * u g δ h)%C (INR h - 2) (- γ) x s) as H2.
+    pose proof (wave_second (RtoC (/ 2) * u g δ h)%C (INR h + m) γ x s) as H1.
+    pose proof (wave_second (RtoC (/ 2) * u g δ h)%C (INR h - m) (- γ) x s) as H2.
     rewrite Cmod_mult, Cmod_R, (Rabs_pos_eq (/ 2)) in H1, H2 by lra.
     match goal with |- Rabs ?X <= _ => match type of H1 with Rabs ?A <= _ => match type of H2 with Rabs ?B <= _ => replace X with (A + B) by ring end end end.
     eapply Rle_trans; [apply Rabs_triang|].
     eapply Rle_trans; [apply Rplus_le_compat; [exact H1|exact H2]|].
     pose proof (pos_INR h); pose proof (Cmod_ge_0 (u g δ h)); pose proof PI_RGT_0.
-    assert ((INR h - 2) ^ 2 <= (INR h + 2) ^ 2) by nra.
+    assert ((INR h - m) ^ 2 <= (INR h + m) ^ 2) by nra.
     assert (0 <= (2 * PI) ^ 2 * s ^ 2 * Cmod (u g δ h)) by (apply Rmult_le_pos; [nra|assumption]).
-    apply Rle_trans with ((2 * PI) ^ 2 * s ^ 2 * Cmod (u g δ h) * (/ 2 * ((INR h + 2) ^ 2 + (INR h - 2) ^ 2))); [right; ring|].
-    apply Rle_trans with ((2 * PI) ^ 2 * s ^ 2 * Cmod (u g δ h) * (INR h + 2) ^ 2); [|right; ring].
+    apply Rle_trans with ((2 * PI) ^ 2 * s ^ 2 * Cmod (u g δ h) * (/ 2 * ((INR h + m) ^ 2 + (INR h - m) ^ 2))); [right; ring|].
+    apply Rle_trans with ((2 * PI) ^ 2 * s ^ 2 * Cmod (u g δ h) * (INR h + m) ^ 2); [|right; ring].
     apply Rmult_le_compat_l; lra.
 Qed.
 
-Lemma e_re_continuous m c x : continuous (fun x => Re (e (m * x + c))) x.
-Proof. apply (ex_derive_continuous (fun x => cos (2 * PI * (m * x + c)))); auto_derive; exact Logic.I. Qed.
+Lemma e_re_continuous n c x : continuous (fun x => Re (e (n * x + c))) x.
+Proof. apply (ex_derive_continuous (fun x => cos (2 * PI * (n * x + c)))); auto_derive; exact Logic.I. Qed.
 
 Lemma T_continuous x : continuous T x.
 Proof.
@@ -152,7 +153,7 @@ Qed.
 
 Lemma f_continuous x : continuous f x.
 Proof.
-  apply (continuous_mult (fun x => ReLU (T x)) (fun x => Re (e (2 * x + γ)))); [|apply e_re_continuous].
+  apply (continuous_mult (fun x => ReLU (T x)) (fun x => Re (e (m * x + γ)))); [|apply e_re_continuous].
   apply (continuous_comp T pos); [apply T_continuous|].
   apply continuity_pt_filterlim; intros ε Hε; exists ε; split; [exact Hε|].
   intros y [_ Hy]; simpl in *; unfold R_dist in *; eapply Rle_lt_trans; [apply pos_lipschitz|exact Hy].
@@ -180,45 +181,46 @@ Proof.
     pose proof (shadow_second x0 s) as H; eapply Rle_trans; [apply Rabs_pos|exact H].
 Qed.
 
-(** On a cell that may hold a root it errs by at most 3τ_δ of the cell's width. *)
-Lemma rough_cell N x0 : 0 < N -> Rabs (T x0) <= τ g δ N ->
-  Rabs (RInt f (x0 - / (2 * N)) (x0 + / (2 * N)) - / N * f x0) <= 3 * τ g δ N * / N.
+(** On a cell that may hold a root it errs by at most 3t of the cell's width, t >= τ_δ: the node's |T| is at most t. *)
+Lemma rough_cell N x0 t : 0 < N -> τ g δ N <= t -> Rabs (T x0) <= t ->
+  Rabs (RInt f (x0 - / (2 * N)) (x0 + / (2 * N)) - / N * f x0) <= 3 * t * / N.
 Proof.
-  intros HN HT; assert (Hr : 0 < / (2 * N)) by (apply Rinv_0_lt_compat; lra).
-  assert (Hτ : 0 <= τ g δ N) by (eapply Rle_trans; [apply Rabs_pos|exact HT]).
-  assert (Ha : forall t, Rabs (Re (e t)) <= 1) by (intros t; eapply Rle_trans; [apply Re_le_Cmod|rewrite Cmod_e; lra]).
+  intros HN Ht HT; assert (Hr : 0 < / (2 * N)) by (apply Rinv_0_lt_compat; lra).
+  assert (Hτ : 0 <= t) by (eapply Rle_trans; [apply Rabs_pos|exact HT]).
+  assert (Ha : forall z, Rabs (Re (e z)) <= 1) by (intros z; eapply Rle_trans; [apply Re_le_Cmod|rewrite Cmod_e; lra]).
   assert (Hf : forall x B, 0 <= B -> T x <= B -> Rabs (f x) <= B).
   { intros x B HB Hx; unfold f; rewrite Rabs_mult, (Rabs_pos_eq ((T x)⁺)) by apply pos_nonneg.
     assert (0 <= (T x)⁺ <= B) by (split; [apply pos_nonneg|pos_cases]).
-    pose proof (Ha (2 * x + γ)); pose proof (Rabs_pos (Re (e (2 * x + γ)))); nra. }
-  assert (H0 : Rabs (f x0) <= τ g δ N) by (apply Hf; [exact Hτ|unfold Rabs in HT; destruct Rcase_abs in HT; lra]).
-  assert (H1 : Rabs (RInt f (x0 - / (2 * N)) (x0 + / (2 * N))) <= 2 * τ g δ N * / N).
-  { replace (2 * τ g δ N * / N) with ((x0 + / (2 * N) - (x0 - / (2 * N))) * (2 * τ g δ N)) by (field; lra).
+    pose proof (Ha (m * x + γ)); pose proof (Rabs_pos (Re (e (m * x + γ)))); nra. }
+  assert (H0 : Rabs (f x0) <= t) by (apply Hf; [exact Hτ|unfold Rabs in HT; destruct Rcase_abs in HT; lra]).
+  assert (H1 : Rabs (RInt f (x0 - / (2 * N)) (x0 + / (2 * N))) <= 2 * t * / N).
+  { replace (2 * t * / N) with ((x0 + / (2 * N) - (x0 - / (2 * N))) * (2 * t)) by (field; lra).
     apply (abs_RInt_le_const f); [lra|apply f_integrable|].
     intros x Hx; apply Hf; [lra|].
     pose proof (near_node g δ N x x0 HN) as HC; fold T in HC.
     assert (Hd : Rabs (x - x0) <= 1 / (2 * N)) by (unfold Rdiv; rewrite Rmult_1_l; apply Rabs_le; lra).
     specialize (HC Hd); unfold Rabs in HC, HT; destruct Rcase_abs in HC; destruct Rcase_abs in HT; lra. }
   unfold Rminus at 1; eapply Rle_trans; [apply Rabs_triang|]; rewrite Rabs_Ropp, Rabs_mult, (Rabs_pos_eq (/ N)) by (left; apply Rinv_0_lt_compat; lra).
-  assert (/ N * Rabs (f x0) <= / N * τ g δ N) by (apply Rmult_le_compat_l; [left; apply Rinv_0_lt_compat; lra|exact H0]); lra.
+  assert (/ N * Rabs (f x0) <= / N * t) by (apply Rmult_le_compat_l; [left; apply Rinv_0_lt_compat; lra|exact H0]); lra.
 Qed.
 
-(** All cells: the N cells' middles (2c + 1)/2N, of which the cells in [rough] may hold a root. *)
-Theorem lemma_I (N : nat) (rough : nat -> bool) : (0 < N)%nat ->
-  (forall c, (c < N)%nat -> if rough c then Rabs (T ((2 * INR c + 1) / (2 * INR N))) <= τ g δ (INR N)
+(** All cells: the N cells' middles (2c + 1)/2N, of which the cells in [rough] may hold a root; which
+    these are may be decided from values of T that are known up to an error, then t = τ_δ + twice the error. *)
+Theorem lemma_I (N : nat) (t : R) (rough : nat -> bool) : (0 < N)%nat -> τ g δ (INR N) <= t ->
+  (forall c, (c < N)%nat -> if rough c then Rabs (T ((2 * INR c + 1) / (2 * INR N))) <= t
                             else Rabs (T ((2 * INR c + 1) / (2 * INR N))) >= τ g δ (INR N)) ->
   Rabs (RInt f 0 1 - / INR N * Σ c ∈ seq 0 N, f ((2 * INR c + 1) / (2 * INR N)))
-  <= (2 * PI) ^ 2 * K / (24 * INR N ^ 2) + 3 * τ g δ (INR N) * / INR N * INR (length (filter rough (seq 0 N))).
+  <= (2 * PI) ^ 2 * K / (24 * INR N ^ 2) + 3 * t * / INR N * INR (length (filter rough (seq 0 N))).
 Proof.
-  intros HN Hc; assert (HN1 : 0 < INR N) by (apply lt_0_INR, HN).
+  intros HN Ht Hc; assert (HN1 : 0 < INR N) by (apply lt_0_INR, HN).
   assert (HK : 0 <= (2 * PI) ^ 2 * K / (24 * INR N ^ 2)).
   { unfold K, Rdiv; apply Rmult_le_pos; [|left; apply Rinv_0_lt_compat; nra].
-    apply Rmult_le_pos; [apply pow2_ge_0|]; pose proof (Rabs_pos (d g)).
-    assert (0 <= Σ h ∈ harmonics g, (INR h + 2) ^ 2 * Cmod (u g δ h)); [|lra].
+    apply Rmult_le_pos; [apply pow2_ge_0|]; assert (0 <= m ^ 2 * Rabs (d g)) by (apply Rmult_le_pos; [apply pow2_ge_0|apply Rabs_pos]).
+    assert (0 <= Σ h ∈ harmonics g, (INR h + m) ^ 2 * Cmod (u g δ h)); [|lra].
     apply sum_nonneg; intros h _; apply Rmult_le_pos; [apply pow2_ge_0|apply Cmod_ge_0]. }
   assert (Main : forall n, (n <= N)%nat ->
     Rabs (RInt f 0 (INR n / INR N) - / INR N * Σ c ∈ seq 0 n, f ((2 * INR c + 1) / (2 * INR N)))
-    <= INR n * ((2 * PI) ^ 2 * K / (24 * INR N ^ 2) * / INR N) + 3 * τ g δ (INR N) * / INR N * INR (length (filter rough (seq 0 n)))).
+    <= INR n * ((2 * PI) ^ 2 * K / (24 * INR N ^ 2) * / INR N) + 3 * t * / INR N * INR (length (filter rough (seq 0 n)))).
   { induction n as [|n IH]; intros Hn.
     - simpl seq; unfold sum; simpl; unfold Rdiv; rewrite Rmult_0_l, RInt_point; unfold zero; simpl.
       rewrite !Rmult_0_l, !Rmult_0_r; unfold Rminus; rewrite Ropp_0, Rplus_0_r, Rabs_R0; lra.
@@ -236,7 +238,7 @@ Proof.
       eapply Rle_trans; [apply Rabs_triang|].
       assert (0 < / INR N) by (apply Rinv_0_lt_compat, HN1).
       simpl filter; destruct (rough n); simpl length; simpl INR.
-      + pose proof (rough_cell (INR N) x0 HN1 Hc) as HR.
+      + pose proof (rough_cell (INR N) x0 t HN1 Ht Hc) as HR.
         assert (0 <= (2 * PI) ^ 2 * K / (24 * INR N ^ 2) * / INR N) by (apply Rmult_le_pos; lra). lra.
       + assert (HS : Rabs (RInt f (x0 - / (2 * INR N)) (x0 + / (2 * INR N)) - / INR N * f x0) <= (2 * PI) ^ 2 * K / (24 * INR N ^ 2) * / INR N).
         { apply smooth_cell; [exact HN1|].
@@ -277,34 +279,35 @@ Proof.
   rewrite Ht1, Ht2, Hx, Hy; replace (c * Cmod z * c - s * Cmod z * - s) with ((c * c + s * s) * Cmod z) by ring; rewrite Hcs; ring.
 Qed.
 
-(** *** Lemma I, for the modulus of the complex integral ∫_0^1 ReLU(T(x))·e(2x) dx. *)
+(** *** Lemma I, for the modulus of the complex integral ∫_0^1 ReLU(T(x))·e(mx) dx. *)
 Section Complex.
-Variables (g : family) (δ : Z).
-Definition integrand (x : R) : C := (RtoC (ReLU (profile g δ x)) * e (2 * x))%C.
+Variables (g : family) (δ : Z) (m : R).
+Hypothesis m_pos : 0 <= m.
+Definition integrand (x : R) : C := (RtoC (ReLU (profile g δ x)) * e (m * x))%C.
 Definition complex_integral : C := (RInt (fun x => Re (integrand x)) 0 1, RInt (fun x => Im (integrand x)) 0 1).
 Definition complex_rule (N : nat) : C :=
   (RtoC (/ INR N) * csum (seq 0 N) (fun c => integrand ((2 * INR c + 1) / (2 * INR N))))%C.
 
-Lemma f_integrand γ x : f g δ γ x = Re (integrand x * e γ)%C.
+Lemma f_integrand γ x : f g δ m γ x = Re (integrand x * e γ)%C.
 Proof. unfold f, integrand; rewrite e_plus; unfold Re, Cmult, RtoC; simpl; ring. Qed.
 
-Theorem lemma_I_complex (N : nat) (rough : nat -> bool) : (0 < N)%nat ->
-  (forall c, (c < N)%nat -> if rough c then Rabs (profile g δ ((2 * INR c + 1) / (2 * INR N))) <= τ g δ (INR N)
+Theorem lemma_I_complex (N : nat) (t : R) (rough : nat -> bool) : (0 < N)%nat -> τ g δ (INR N) <= t ->
+  (forall c, (c < N)%nat -> if rough c then Rabs (profile g δ ((2 * INR c + 1) / (2 * INR N))) <= t
                             else Rabs (profile g δ ((2 * INR c + 1) / (2 * INR N))) >= τ g δ (INR N)) ->
   Cmod (complex_integral - complex_rule N)%C
-  <= (2 * PI) ^ 2 * K g δ / (24 * INR N ^ 2) + 3 * τ g δ (INR N) * / INR N * INR (length (filter rough (seq 0 N))).
+  <= (2 * PI) ^ 2 * K g δ m / (24 * INR N ^ 2) + 3 * t * / INR N * INR (length (filter rough (seq 0 N))).
 Proof.
-  intros HN Hc; apply longest_shadow; intros γ.
-  pose proof (lemma_I g δ γ N rough HN Hc) as H.
+  intros HN Ht Hc; apply longest_shadow; intros γ.
+  pose proof (lemma_I g δ m γ m_pos N t rough HN Ht Hc) as H.
   replace (Re ((complex_integral - complex_rule N) * e γ)%C)
-    with (RInt (f g δ γ) 0 1 - / INR N * Σ c ∈ seq 0 N, f g δ γ ((2 * INR c + 1) / (2 * INR N))); [exact H|].
+    with (RInt (f g δ m γ) 0 1 - / INR N * Σ c ∈ seq 0 N, f g δ m γ ((2 * INR c + 1) / (2 * INR N))); [exact H|].
   assert (Exr : ex_RInt (fun x => Re (integrand x)) 0 1).
-  { apply (ex_RInt_ext (f g δ 0)); [intros x _; rewrite f_integrand, e_0, Cmult_1_r; reflexivity|apply f_integrable]. }
+  { apply (ex_RInt_ext (f g δ m 0)); [intros x _; rewrite f_integrand, e_0, Cmult_1_r; reflexivity|apply (f_integrable g δ m)]. }
   assert (Exi : ex_RInt (fun x => Im (integrand x)) 0 1).
-  { apply (ex_RInt_ext (f g δ (- / 4))); [intros x _|apply f_integrable].
+  { apply (ex_RInt_ext (f g δ m (- / 4))); [intros x _|apply (f_integrable g δ m)].
     rewrite f_integrand; unfold e at 1; replace (2 * PI * - / 4) with (- (PI / 2)) by field.
     rewrite cos_neg, sin_neg, cos_PI2, sin_PI2; unfold Re, Im, Cmult; simpl; ring. }
-  assert (E1 : RInt (f g δ γ) 0 1 = Re (complex_integral * e γ)%C).
+  assert (E1 : RInt (f g δ m γ) 0 1 = Re (complex_integral * e γ)%C).
   { apply (is_RInt_unique (V := R_CompleteNormedModule)).
     replace (Re (complex_integral * e γ)%C)
       with (minus (scal (cos (2 * PI * γ)) (RInt (fun x => Re (integrand x)) 0 1)) (scal (sin (2 * PI * γ)) (RInt (fun x => Im (integrand x)) 0 1)))
@@ -312,7 +315,7 @@ Proof.
     apply (is_RInt_ext (fun x => minus (scal (cos (2 * PI * γ)) (Re (integrand x))) (scal (sin (2 * PI * γ)) (Im (integrand x))))).
     - intros x _; rewrite f_integrand; unfold minus, plus, opp, scal, Re, Im, Cmult, e; simpl; unfold mult; simpl; ring.
     - refine (is_RInt_minus _ _ _ _ _ _ (is_RInt_scal _ _ _ _ _ (RInt_correct _ _ _ Exr)) (is_RInt_scal _ _ _ _ _ (RInt_correct _ _ _ Exi))). }
-  assert (E2 : / INR N * (Σ c ∈ seq 0 N, f g δ γ ((2 * INR c + 1) / (2 * INR N))) = Re (complex_rule N * e γ)%C).
+  assert (E2 : / INR N * (Σ c ∈ seq 0 N, f g δ m γ ((2 * INR c + 1) / (2 * INR N))) = Re (complex_rule N * e γ)%C).
   { unfold complex_rule; rewrite <- Cmult_assoc, Re_scal, csum_mult_r, Re_csum; f_equal; apply sum_ext; intros c _; apply f_integrand. }
   rewrite E1, E2, <- Re_minus; f_equal; ring.
 Qed.

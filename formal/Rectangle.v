@@ -1,4 +1,4 @@
-(** docs/theory.md §3, Theorem Q by rectangles, assembled: the integral's value, the output angles, the modulus. *)
+(** Theorem Q by rectangles, plain, assembled: the integral's value, the output angles, the modulus. *)
 From Coq Require Import Reals ZArith List Lra Lia.
 From Coquelicot Require Import Coquelicot.
 From Formal Require Import Sums Circle Relu Fourier TheoremQ LemmaI.

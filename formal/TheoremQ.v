@@ -1,4 +1,4 @@
-(** docs/theory.md §3, Theorem Q: the rectangle and the harmonic bound (`quadrature._boxes`, `quadrature._harmonic`). *)
+(** Theorem Q: the rule, the rectangle under the curve, and the harmonic bound. *)
 From Coq Require Import Reals ZArith List Lra Lia.
 From Coquelicot Require Import Coquelicot.
 From Formal Require Import Sums Circle Relu Fourier.
