@@ -66,6 +66,33 @@ Proof.
     assert (Hp : 0 < 2 ^ mw) by (apply Z.pow_pos_nonneg; lia).
     destruct (fraction bits + 2 ^ mw) as [|px|px] eqn:Ef; [lia|apply Finite; reflexivity|lia].
 Qed.
+
+(** The same in one pass, by shifts: this is what the checker runs. *)
+Definition word (s bits : Z) : option Z :=
+  let P := Z.shiftl 1 mw in let Q := Z.shiftl 1 ew in
+  let top := bits / P in let e := top mod Q in let f := bits - top * P in
+  if e =? Q - 1 then None else
+  let least := 3 - Z.shiftl 1 (ew - 1) - (mw + 1) in
+  let m := if e =? 0 then f else f + P in
+  let k := (if e =? 0 then least else e + least - 1) + s in
+  if (m =? 0) || (0 <=? k) then Some (let v := Z.shiftl m k in if P * Q <=? bits then - v else v) else None.
+
+Lemma word_spec s bits : word s bits = if in_unit s bits then Some (decoded s bits) else None.
+Proof.
+  unfold word, in_unit, decoded, finite, magnitude, power, least_exponent, exponent, fraction, negative; cbv zeta.
+  rewrite !Z.shiftl_1_l.
+  assert (Hp : 0 < 2 ^ mw) by (apply Z.pow_pos_nonneg; lia).
+  replace (bits - bits / 2 ^ mw * 2 ^ mw) with (bits mod 2 ^ mw) by (pose proof (Z.div_mod bits (2 ^ mw) ltac:(lia)); lia).
+  set (e := (bits / 2 ^ mw) mod 2 ^ ew); set (f := bits mod 2 ^ mw).
+  set (m := if e =? 0 then f else f + 2 ^ mw); set (k := (if e =? 0 then _ else _) + s).
+  destruct (e =? 2 ^ ew - 1); [reflexivity|]; cbn [negb andb].
+  destruct ((m =? 0) || (0 <=? k)) eqn:E; [|reflexivity].
+  assert (V : Z.shiftl m k = m * 2 ^ k).
+  { apply orb_prop in E; destruct E as [E|E].
+    - apply Z.eqb_eq in E; rewrite E, Z.shiftl_0_l; ring.
+    - apply Z.leb_le in E; apply Z.shiftl_mul_pow2, E. }
+  rewrite V; reflexivity.
+Qed.
 End Format.
 
 (** *** The two formats, as Flocq defines them. *)

@@ -62,17 +62,35 @@ Qed.
 Definition fraction_bits (T : tensor) : Z := if wide T then 52 else 23.
 Definition exponent_bits (T : tensor) : Z := if wide T then 11 else 8.
 
+Fixpoint traverse {X Y} (f : X -> option Y) (l : list X) : option (list Y) :=
+  match l with
+  | [] => Some []
+  | x :: l' => match f x with None => None | Some y => match traverse f l' with None => None | Some r => Some (y :: r) end end
+  end.
+
+Lemma traverse_spec {X Y} (f : X -> option Y) (P : X -> bool) (g : X -> Y) l : (forall x, f x = if P x then Some (g x) else None) ->
+  traverse f l = if forallb P l then Some (map g l) else None.
+Proof.
+  intros Hf; induction l as [|x l IH]; [reflexivity|]; simpl; rewrite Hf, IH.
+  destruct (P x); [|reflexivity]; simpl; destruct (forallb P l); reflexivity.
+Qed.
+
 (** The numbers in units of 2^-s, if every one of them is finite and a multiple of the unit. *)
 Definition read (s : Z) (data : list Z) (T : tensor) : option (list (list Z)) :=
-  let words := raw data T in
-  if forallb (forallb (in_unit (fraction_bits T) (exponent_bits T) s)) words
-  then Some (map (map (decoded (fraction_bits T) (exponent_bits T) s)) words) else None.
+  traverse (traverse (word (fraction_bits T) (exponent_bits T) s)) (raw data T).
+
+Lemma read_unfolded s data T : read s data T =
+  if forallb (forallb (in_unit (fraction_bits T) (exponent_bits T) s)) (raw data T)
+  then Some (map (map (decoded (fraction_bits T) (exponent_bits T) s)) (raw data T)) else None.
+Proof.
+  apply traverse_spec; intros r; apply traverse_spec; intros x; apply word_spec; unfold fraction_bits, exponent_bits; destruct (wide T); reflexivity.
+Qed.
 
 Theorem read_spec s data T M : read s data T = Some M ->
   is_matrix M (rows T) (columns T) (entry M) /\
   forall i j, (i < rows T)%nat -> (j < columns T)%nat -> (real_entry data T i j = IZR (entry M i j) * bpow radix2 (- s))%R.
 Proof.
-  unfold read; cbv zeta; destruct (forallb _ _) eqn:EF; [|discriminate]; intros E; injection E as <-.
+  rewrite read_unfolded; destruct (forallb _ _) eqn:EF; [|discriminate]; intros E; injection E as <-.
   pose proof (raw_spec data T) as HR.
   set (dec := decoded (fraction_bits T) (exponent_bits T) s).
   assert (HM : is_matrix (map (map dec) (raw data T)) (rows T) (columns T) (fun i j => dec (bits_at data T i j))).
@@ -92,6 +110,7 @@ Qed.
 
 (** The least s that serves a tensor: any s would be sound, [read] checks it. *)
 Definition unit_of (data : list Z) (T : tensor) (s : Z) : Z :=
+  let P := 2 ^ fraction_bits T in let Q := 2 ^ exponent_bits T in let least := least_exponent (fraction_bits T) (exponent_bits T) in
   fold_left (fun s row => fold_left (fun s bits =>
-    if magnitude (fraction_bits T) (exponent_bits T) bits =? 0 then s
-    else Z.max s (- power (fraction_bits T) (exponent_bits T) bits)) row s) (raw data T) s.
+    let e := (bits / P) mod Q in
+    if e =? 0 then (if bits mod P =? 0 then s else Z.max s (- least)) else Z.max s (1 - e - least)) row s) (raw data T) s.
