@@ -4,109 +4,83 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from verifier.explain.families import FoundFamily, Neurons
-from verifier.kernel import limits
+from verifier.explain.directions import BITS
+from verifier.explain.families import Family
+from verifier.explain.reading import Array, Indices, Reading
 
-FORMAT = "verifier-certificate/1"
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Everything a certificate says, before rounding. Lists of neurons are disjoint and cover all of them."""
-
-    families: tuple[FoundFamily, ...]
-    shells: tuple[tuple[float, ...], ...]
-    output_frequencies: tuple[int, ...]
-    cells: int
-    critical_offsets: int
-    outliers: tuple[int, ...]
-    on: tuple[int, ...]
-    off: tuple[int, ...]
+FORMAT = "verifier-certificate/2"
+PHASE_BITS = 32
+PROFILE_BITS = 24
+NODES = 1024
 
 
-def encode_certificate(
-    explanation: Explanation, neurons: Neurons, weights: NDArray[np.float64], p: int, unit: int, model_sha256: str
+def encode(
+    r: Reading, families: Sequence[Family], directions: Array, orders: Mapping[int, Indices], model_sha256: str
 ) -> bytes:
-    """Round an explanation to a certificate, as canonical JSON (sorted names, no spaces, a final newline).
-
-    **Arguments**
-
-    - `unit`: the amplitudes of `neurons` are in units of 2^unit.
-    - `weights`: (n,) the quadrature weight α_i·|ω_i| of every neuron, used to place the boxes of the rectangle method.
-    """
-    top = max(float(neurons.amplitude[family.neurons].max()) for family in explanation.families)
-    exponent = math.frexp(top)[1] - 31
-    off = list(explanation.off)
-    families = []
-    for family, shells in zip(explanation.families, explanation.shells, strict=True):
-        members = []
-        for i in family.neurons.tolist():
-            amplitude = round(math.ldexp(float(neurons.amplitude[i]), -exponent))
-            if amplitude < 1:
-                off.append(i)
-                continue
-            members.append([i, amplitude, _phase(float(neurons.phase[i]))])
-        if members:
-            families.append(
-                {
-                    "frequency": family.frequency,
-                    "dc": _fixed(family.dc),
-                    "profile": [
-                        [_fixed(z.real), _fixed(z.imag), _fixed(v.real), _fixed(v.imag)] for z, v in family.profile
-                    ],
-                    "shells": _increasing(shells),
-                    "members": members,
-                }
-            )
-    used = sorted({family.frequency for family in explanation.families})
+    """Canonical JSON: sorted names, no spaces, a final newline."""
+    exponent = max((math.frexp(float(f.amplitude.max()))[1] for f in families), default=0) - 31
     document = {
         "format": FORMAT,
         "model_sha256": model_sha256,
-        "p": p,
-        "neurons": len(neurons.phase),
-        "cells": explanation.cells,
-        "output_frequencies": list(explanation.output_frequencies),
-        "critical_offsets": explanation.critical_offsets,
-        "amplitude_exponent": exponent + unit,
-        "families": families,
-        "outliers": sorted(explanation.outliers),
-        "on": sorted(explanation.on),
-        "off": sorted(off),
-        "boxes": [_boxes(k, explanation, neurons, weights) for k in used],
+        "p": r.p,
+        "neurons": len(r.a),
+        "amplitude_exponent": exponent + r.exponent,
+        "directions": [[round(math.ldexp(x, BITS)) for x in row] for row in directions.tolist()],
+        "families": [_family(f, exponent) for f in families],
+        "others": [{"frequency": k, "neurons": sorted(neurons.tolist())} for k, neurons in sorted(orders.items())],
+        "nodes": NODES,
+        "boxes": [_boxes(r, f) for f in families],
     }
     return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode("ascii")
 
 
-def _fixed(x: float) -> int:
-    return max(-limits.PROFILE, min(limits.PROFILE, round(math.ldexp(float(x), limits.PROFILE_BITS))))
+def decode(r: Reading, certificate: bytes) -> tuple[list[Family], Array, dict[int, Indices]]:
+    """What a certificate says, in floating point; of this package's own certificates only."""
+    document: dict[str, Any] = json.loads(certificate)
+    unit = document["amplitude_exponent"] - r.exponent
+    families = []
+    for f in document["families"]:
+        neurons, amplitude, phase = (np.array(x) for x in zip(*f["members"], strict=True))
+        alpha = np.ldexp(amplitude.astype(float), unit)
+        theta = np.array([f["dc"], *(x for row in f["profile"] for x in row)]) * 2.0**-PROFILE_BITS
+        families.append(Family(f["frequency"], theta, f["outputs"], neurons, alpha, phase * 2.0**-PHASE_BITS))
+    orders = {item["frequency"]: np.array(item["neurons"], dtype=np.int64) for item in document["others"]}
+    return families, np.array(document["directions"]) * 2.0**-BITS, orders
 
 
-def _phase(x: float) -> int:
-    return round(math.ldexp(x, limits.PHASE_BITS)) % (1 << limits.PHASE_BITS)
-
-
-def _increasing(shells: Sequence[float]) -> list[int]:
-    return sorted({_fixed(t) for t in shells if t > 0} - {0})[: limits.SHELLS]
-
-
-def _boxes(frequency: int, explanation: Explanation, neurons: Neurons, weights: NDArray[np.float64]) -> dict[str, int]:
-    members = np.concatenate([f.neurons for f in explanation.families if f.frequency == frequency])
-    share = (weights[members] + 1e-300) / (weights[members] + 1e-300).sum()
-    phases = neurons.phase[members]
+def _family(f: Family, exponent: int) -> dict[str, Any]:
+    theta = [round(math.ldexp(x, PROFILE_BITS)) for x in f.theta.tolist()]
+    members = zip(f.neurons.tolist(), f.amplitude.tolist(), f.phase.tolist(), strict=True)
     return {
-        "frequency": frequency,
-        "whole": _phase(_best_start(phases, share, 1.0) % 1.0),
-        "half": _phase(_best_start(phases % 0.5, share / 2, 0.5) % 0.5),
+        "frequency": f.frequency,
+        "dc": theta[0],
+        "profile": [theta[i : i + 4] for i in range(1, len(theta), 4)],
+        "outputs": f.outputs,
+        "members": [[i, round(math.ldexp(amplitude, -exponent)), _phase(phase)] for i, amplitude, phase in members],
     }
 
 
-def _best_start(positions: NDArray[np.float64], widths: NDArray[np.float64], period: float) -> float:
+def _phase(x: float) -> int:
+    return round(math.ldexp(x, PHASE_BITS)) % (1 << PHASE_BITS)
+
+
+def _boxes(r: Reading, f: Family) -> dict[str, int]:
+    """Where the rectangle method's boxes start, on the whole circle and on the half one."""
+    weight = f.amplitude * np.abs(r.zw[f.neurons, f.frequency])
+    share = weight / weight.sum()
+    return {
+        "frequency": f.frequency,
+        "whole": _phase(_best_start(f.phase, share, 1.0) % 1.0),
+        "half": _phase(_best_start(f.phase % 0.5, share / 2, 0.5) % 0.5),
+    }
+
+
+def _best_start(positions: Array, widths: Array, period: float) -> float:
     """Where to lay the first box: the sum of ∫|x − φ_i| over the boxes is convex in the start, so bisect its slope."""
     order = np.argsort(positions, kind="stable")
     phi, ends = positions[order], np.cumsum(widths[order])

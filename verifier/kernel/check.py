@@ -2,40 +2,87 @@
 
 1. decode the three inputs, each strictly, and compare digests, p and the number of neurons;
 2. fold the network and round it to fixed point (Lemma K);
-3. Theorem Q at every frequency of the families;
-4. arc sums (Lemmas O, R, C, S), the logits and the margins of all inputs (Theorems L and A), in linear time;
-5. what the claim's semantics costs (Theorem F);
-6. refinement or exhaustive evaluation, when the claim's strategy allows it;
+3. what the claim's semantics costs (Theorem F);
+4. the sums of the MLP at every input: output directions (Lemma B) and event sums (Lemma E);
+5. Theorem Q at every frequency of the families, and the closed form (Lemma I);
+6. logits, margins, and what the closed form explains (Theorems L, A and X);
 7. compare with the claim.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from verifier.kernel import limits
-from verifier.kernel.arcs import ArcSums, sum_arcs
+from verifier.kernel.arrays import Ints, zeros
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.circuit import Circuit, fold, quantise
 from verifier.kernel.claim import Claim, read_claim
-from verifier.kernel.conclusion import Accuracy, Conclusion, Dyadic, LogitBound, QuadratureBound, worst
+from verifier.kernel.closed_form import ClosedForm, closed_form, fourier
+from verifier.kernel.conclusion import (
+    Accuracy,
+    Attention,
+    ClosedFormBound,
+    Conclusion,
+    Dyadic,
+    LogitBound,
+    QuadratureBound,
+    Uncertified,
+    Wrong,
+)
 from verifier.kernel.cost import Cost, Observer
-from verifier.kernel.exhaustive import Exhaustive, exact_logits, exact_margin, exhaustive
+from verifier.kernel.directions import exact_sums, linear_sums
+from verifier.kernel.events import Events
 from verifier.kernel.floating_point import UNIT_BITS, logit_rounding
-from verifier.kernel.limits import TABLE_BITS
-from verifier.kernel.logits import ClosedForm, Logits, closed_form, directions, full_margin, inputs_at, logits
+from verifier.kernel.limits import LISTED_INPUTS
+from verifier.kernel.logits import NEVER, Lanes, Logits, logits, prepare, units_up
 from verifier.kernel.model_file import ModelFile, read_model
-from verifier.kernel.quadrature import BOUND_BITS, Node, Quadrature, moment, quadrature
+from verifier.kernel.quadrature import BOUND_BITS, Nodes, Quadrature, quadrature
 from verifier.kernel.reasons import Reason, Rejected, require
+
+GAP_BITS = 20  # the gap error is in units of 2^-20
 
 
 def _silent(step: str, done: int, total: int) -> None:
     """An observer that does nothing."""
 
 
-def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _silent) -> Conclusion:
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Arrays behind a conclusion, for pictures; they are not signed. Integers in units of 2^`exponent` logits.
+
+    **Fields**
+
+    - `margins` [p, p]: certified margins, semantics included. `deviations` [p, p]: Theorem L at every input, without
+      Lemma K. `explained` [p]: by δ = a − b.
+    - `form`: the closed form. `rules`: Theorem Q by frequency; `weights`: W there.
+    - `sums` [p, p, L], `directions` [q, L]: Lemma B's, whose product is the logits; `directions` is None for the exact
+      strategy, where the sums are the logits.
+    """
+
+    exponent: int
+    margins: Ints
+    deviations: Ints
+    explained: tuple[bool, ...]
+    form: ClosedForm
+    rules: dict[int, Quadrature]
+    weights: dict[int, tuple[int, int]]
+    sums: Ints
+    directions: Ints | None
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A conclusion and the arrays behind it."""
+
+    conclusion: Conclusion
+    evidence: Evidence
+
+
+def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _silent) -> Checked:
     """Prove the claim about the model with the help of the certificate.
 
     **Arguments**
@@ -43,7 +90,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     - `model`, `claim`, `certificate`: the bytes of the three files.
     - `observe`: called with (step, done, total) while the check runs.
 
-    **Returns** a `Conclusion`; returning at all means that the claim is proved.
+    **Returns** a `Checked`; returning at all means that the claim is proved.
 
     **Raises** `Rejected`, whose reason tells a malformed input (`kind == "malformed"`) from an unproved statement
     (`kind == "unproved"`; then `findings` is what was proved, unless nothing was).
@@ -55,25 +102,30 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     explanation = read_certificate(certificate)
     _require_same(claimed, source, explanation, hashlib.sha256(model).hexdigest())
     observe("fold", 0, 1)
-    folded = fold(source)
+    folded = fold(source, cost)
     circuit = quantise(folded, source.p, cost)
     require(circuit.neurons == explanation.neurons, Reason.NEURONS, "certificate.neurons: not the model's number")
-    if claimed.strategy != "exhaustive":
-        _require_linear(explanation, circuit)
-    arc = sum_arcs(circuit, explanation, cost, observe)
-    rules, form = quadratures(circuit, arc, explanation, cost)
-    units = _Units(circuit.pre_scale + circuit.out_scale, arc.drop)
+    require(
+        len(explanation.directions) == circuit.outputs,
+        Reason.FIELD,
+        f"certificate.directions: {len(explanation.directions)} rows, the model has {circuit.outputs} outputs",
+    )
     rounding = 0 if claimed.semantics == "real" else logit_rounding(source, folded, circuit, claimed.semantics, cost)
-    penalty = units.margin(circuit.difference_error) + units.margin_of(rounding, UNIT_BITS, 2)
-    result = logits(arc, rules, form, circuit, explanation, penalty, cost, observe)
-    margins = [[margin - penalty for margin in row] for row in result.margins]
-    linear = sum(margin > 0 for row in margins for margin in row)
-    refined, exact = 0, None
-    if claimed.strategy == "exhaustive":
-        exact = exhaustive(circuit, form, arc.drop, cost, observe)
-        margins = [[units.margin(margin) - penalty for margin in row] for row in exact.margins]
-    elif claimed.strategy == "refined":
-        refined = _refine(margins, penalty, circuit, arc, explanation, claimed, units, cost, observe)
+    observe("event sums", 0, 1)
+    events, lanes = _sums(circuit, explanation, claimed, cost)
+    observe("quadrature", 0, 1)
+    rules, weights = quadratures(circuit, explanation, lanes.exponent, cost)
+    form = closed_form(circuit, explanation, lanes.exponent, cost)
+    found = logits(lanes, form, rules, weights, cost, observe)
+    scale = circuit.pre_scale + circuit.out_scale
+    loss = _Loss(
+        units_up(circuit.logit_error, -scale, lanes.exponent),
+        units_up(circuit.difference_error, -scale, lanes.exponent),
+        units_up(rounding, -UNIT_BITS, lanes.exponent),
+        units_up(2 * rounding, -UNIT_BITS, lanes.exponent),
+    )
+    explained = _explained(found, loss)
+    margins = np.minimum(found.margins, found.beyond) - np.int64(loss.difference + loss.executed_difference)
     conclusion = Conclusion(
         model_sha256=claimed.model_sha256,
         claim_sha256=hashlib.sha256(claim).hexdigest(),
@@ -83,22 +135,41 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         outputs=circuit.outputs,
         neurons=circuit.neurons,
         parameters=circuit.parameters,
-        explanation=_counts(explanation),
-        quadrature=tuple(
-            _quadrature_bound(rule, result, form, units, arc.fit + units.doubled(circuit.difference_error))
-            for rule in rules
+        attention=Attention(
+            "none" if not source.positions else "declared" if source.scale_squared is None else "softmax",
+            tuple((str(low), str(high)) for low, high in circuit.attention.ranges()),
         ),
-        logits=_logit_bound(result, circuit, units),
-        accuracy=_accuracy(margins, linear, refined, exact, rounding, circuit, claimed, units),
+        explanation={
+            "families": len(explanation.families),
+            "directions": explanation.directions.shape[1],
+            "others": explanation.others,
+            "nodes": explanation.nodes,
+        },
+        quadrature=tuple(_quadrature_bound(rule, found, form, loss.difference) for rule in rules.values()),
+        logits=_logit_bound(
+            found, rules, weights, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
+        ),
+        closed_form=explained.bound(lanes.exponent),
+        accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed),
+        events=events.count,
         operations=dict(cost.operations),
-        margins=tuple(map(tuple, margins)),
-        margin_exponent=units.margin_exponent,
+    )
+    evidence = Evidence(
+        exponent=lanes.exponent,
+        margins=margins,
+        deviations=found.deviations,
+        explained=explained.by_offset,
+        form=form,
+        rules=rules,
+        weights=weights,
+        sums=lanes.sums,
+        directions=lanes.directions,
     )
     certified = conclusion.accuracy.certified_inputs
     if certified < claimed.certified_inputs:
         detail = f"{certified} of {circuit.p**2} inputs certified, the claim says {claimed.certified_inputs}"
-        raise Rejected(Reason.INPUTS, detail, conclusion)
-    return conclusion
+        raise Rejected(Reason.INPUTS, detail, Checked(conclusion, evidence))
+    return Checked(conclusion, evidence)
 
 
 def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, digest: str) -> None:
@@ -112,194 +183,199 @@ def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, dige
     require(certificate.p == model.p, Reason.MODULUS, f"certificate.p: {certificate.p}, the model has {model.p}")
 
 
-def _require_linear(certificate: Certificate, circuit: Circuit) -> None:
-    """Outliers are brute force for single neurons: linear only as long as they cost a constant times the parameters."""
-    cost, most = len(certificate.outliers) * circuit.p**2, limits.OUTLIER_COST * circuit.parameters
-    require(cost <= most, Reason.BUDGET, f"certificate.outliers: {cost} evaluations, at most {most} for a linear check")
+def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) -> tuple[Events, Lanes]:
+    """Lemmas B and E by the claim's strategy, after bounding what they will take.
 
-
-@dataclass(frozen=True, slots=True)
-class _Units:
-    """The exponents of the units in use: circuit 2^-scale, lanes 2^-(scale − drop), margins 2^-(scale − drop + 1 +
-    30).
+    **Raises** `Rejected(BUDGET)` when the events are too many for the strategy, `Rejected(SIZE)`, `Rejected(CAPACITY)`.
     """
-
-    scale: int
-    drop: int
-
-    @property
-    def lane_exponent(self) -> int:
-        return self.drop - self.scale - 1
-
-    @property
-    def margin_exponent(self) -> int:
-        return self.lane_exponent - TABLE_BITS
-
-    def margin(self, circuit_units: int) -> int:
-        """Circuit units in margin units (exact: the latter are finer)."""
-        return circuit_units << (TABLE_BITS + 1 - self.drop)
-
-    def doubled(self, circuit_units: int) -> int:
-        """Twice circuit units in lane units, rounded up."""
-        return -(-2 * circuit_units >> self.drop)
-
-    def margin_of(self, value: int, bits: int, factor: int) -> int:
-        """`factor`·value·2^-bits in margin units, rounded up."""
-        shift = -self.margin_exponent - bits
-        return factor * value << shift if shift >= 0 else -(-factor * value >> -shift)
+    p, q, n = circuit.p, circuit.outputs, circuit.neurons
+    exact = claim.strategy == "exact"
+    lanes = q if exact else certificate.directions.shape[1] + 2
+    require(
+        p * p * lanes * 8 <= limits.LANE_BYTES and (not exact or p * p * q <= limits.EXACT_LOGITS),
+        Reason.SIZE,
+        f"claim.strategy: {p * p * lanes} sums are more than a check holds",
+    )
+    cost.add("events", 12 * n * p)
+    events = Events(circuit.pre_a, circuit.pre_b, certificate.orders)
+    orders = len(events.groups)
+    most = limits.EVENTS_PER_ENTRY * 2 * n * p
+    if exact:
+        work = (events.count + 3 * p * p * orders) * q
+        require(work <= limits.EXACT_WORK, Reason.BUDGET, f"claim.strategy: {work} additions are too many")
+        return events, prepare(exact_sums(circuit, events, cost), circuit.pre_scale + circuit.out_scale)
+    require(events.count <= most, Reason.BUDGET, f"certificate: {events.count} events, a linear check takes {most}")
+    found = linear_sums(circuit, certificate.directions, events, cost)
+    return events, prepare(found, circuit.pre_scale + circuit.out_scale)
 
 
 def quadratures(
-    circuit: Circuit, arc: ArcSums, certificate: Certificate, cost: Cost
-) -> tuple[list[Quadrature], ClosedForm]:
-    """Theorem Q at every frequency of the families, in ascending order; and the closed form of the logits."""
-    place = {j: index for index, j in enumerate(certificate.output_frequencies)}
-    shift = certificate.amplitude_exponent + circuit.pre_scale
-    nodes: dict[int, list[Node]] = {}
-    moments = []
-    for family in certificate.families:
-        index = place[family.frequency]
-        own = [
-            Node(member.phase, member.amplitude, shift, *arc.splits[member.neuron].omega[index])
-            for member in family.members
-        ]
-        moments.append(moment(own))
-        nodes.setdefault(family.frequency, []).extend(own)
-    boxes = {box.frequency: box for box in certificate.boxes}
-    rules = [quadrature(k, nodes[k], boxes[k], circuit.p, cost) for k in sorted(nodes)]
-    return rules, closed_form(arc, certificate, moments, circuit.p, cost)
-
-
-def _refine(
-    margins: list[list[int]],
-    penalty: int,
-    circuit: Circuit,
-    arc: ArcSums,
-    certificate: Certificate,
-    claim: Claim,
-    units: _Units,
-    cost: Cost,
-    observe: Observer,
-) -> int:
-    """Refinement within the claim's budget; updates `margins` and returns how many inputs it certified.
-
-    First all output offsets of an input with the sums already there (cost p(3J + 1)), then the input's exact logits
-    (cost n(q + 1)), the most promising inputs first.
+    circuit: Circuit, certificate: Certificate, exponent: int, cost: Cost
+) -> tuple[dict[int, Quadrature], dict[int, tuple[int, int]]]:
+    """Theorem Q at every frequency of the families, in ascending order; and W there as (integer, exponent of units of
+    2^`exponent` logits).
     """
-    p, frequencies = circuit.p, certificate.output_frequencies
-    budget = claim.refinement_budget * circuit.parameters
-    rows = directions(p, frequencies).rows
-    beyond = circuit.outputs > p
-    refined, spent = 0, 0
-    for delta in range(p):
-        places = [((b + delta) % p, b) for b in range(p)]
-        if all(margins[a][b] > 0 for a, b in places):
-            continue
-        observe("refine", delta, p)
-        for (a, b), x in zip(places, inputs_at(arc, frequencies, delta), strict=True):
-            price = p * (3 * len(frequencies) + 1)
-            if margins[a][b] > 0 or spent + price > budget:
-                continue
-            spent += price
-            margins[a][b] = max(margins[a][b], full_margin(x, rows, beyond) - penalty)
-            refined += margins[a][b] > 0
-    failing = sorted((-margins[a][b], a, b) for a in range(p) for b in range(p) if margins[a][b] <= 0)
-    price = circuit.neurons * (circuit.outputs + 1)
-    chosen = [(a, b) for _, a, b in failing[: max(0, budget - spent) // price]]
-    spent += price * len(chosen)
-    for start in range(0, len(chosen), p):
-        observe("refine", start, len(chosen))
-        block = chosen[start : start + p]
-        for (a, b), values in zip(block, exact_logits(circuit, block), strict=True):
-            margins[a][b] = units.margin(exact_margin(values, (a + b) % p)) - penalty
-            refined += margins[a][b] > 0
-    cost.add("refinement", spent)
-    return refined
+    rules, weights = {}, {}
+    unit = certificate.amplitude_exponent - circuit.out_scale - exponent
+    for k in sorted(certificate.boxes):
+        own = [family for family in certificate.families if family.frequency == k]
+        neurons = np.concatenate([family.neurons for family in own])
+        re, im, _ = fourier(circuit.out[neurons], circuit.p, k)
+        nodes = Nodes(
+            np.concatenate([family.phases for family in own]),
+            np.concatenate([family.amplitudes for family in own]),
+            re,
+            im,
+        )
+        rules[k] = quadrature(k, nodes, certificate.boxes[k], circuit.p, cost)
+        weights[k] = (rules[k].weight, unit)
+        cost.add("quadrature", 4 * len(neurons) * circuit.p)
+    return rules, weights
 
 
-def _counts(certificate: Certificate) -> dict[str, int]:
-    return {
-        "families": len(certificate.families),
-        "output_frequencies": len(certificate.output_frequencies),
-        "cells": certificate.cells * certificate.p,
-        "critical_offsets": certificate.critical_offsets,
-        "outliers": len(certificate.outliers),
-        "on": len(certificate.on),
-        "off": len(certificate.off),
-    }
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """Lemma K's κ and κ_d and Theorem F's bound, of one logit and of a difference of two, in logit units."""
+
+    logit: int
+    difference: int
+    executed: int
+    executed_difference: int
 
 
-def _quadrature_bound(rule: Quadrature, result: Logits, form: ClosedForm, units: _Units, error: int) -> QuadratureBound:
-    """`error`: how far the Fourier coefficients of the file's network can be from what the sums say.
+@dataclass(frozen=True, slots=True)
+class _Explained:
+    """Theorem X, in logit units.
 
-    A coefficient (2/p)Σ_c g_c·e(−kc/p) is at most the range of g, here κ_d.
+    **Fields**
+
+    - `by_offset` [p], `inputs`: how many inputs that makes. `error`, `least_gap`: the largest E and the least γ.
+    - `gap_error`: ρ in units of 2^-20, or None.
     """
+
+    by_offset: tuple[bool, ...]
+    inputs: int
+    error: int
+    least_gap: int
+    gap_error: int | None
+
+    def bound(self, exponent: int) -> ClosedFormBound:
+        everything = self.least_gap > 2 * self.error and all(self.by_offset)
+        return ClosedFormBound(Dyadic(self.least_gap, exponent), Dyadic(self.error, exponent), everything)
+
+
+def _explained(found: Logits, loss: _Loss) -> _Explained:
+    """Theorem X: for one δ, let E bound the distance of every executed logit c < p of its p inputs from the closed
+    form, and γ be the closed form's least gap. γ > 2E ⟹ the right answer leads at all p inputs, among c < p; the
+    outputs beyond p must be proved below at each of them.
+
+    Premise of ρ: |gap − closed gap| <= spread + κ_d for all b of a δ ⟹ ρ <= max (spread + κ_d)/closed gap.
+    """
+    p = len(found.spread)
+    c = np.arange(p, dtype=np.int64)
+    delta = np.subtract.outer(c, c) % p
+    worst = zeros(p)
+    np.maximum.at(worst, delta, found.deviations)
+    below = np.full(p, NEVER, dtype=np.int64)
+    np.minimum.at(below, delta, found.beyond)
+    gaps = found.gaps[:, 1:].min(axis=1).tolist()
+    errors = [x + loss.logit + loss.executed for x in worst.tolist()]
+    clear = [x > loss.difference + loss.executed_difference for x in below.tolist()]
+    by_offset = tuple(gap > 2 * e and over for gap, e, over in zip(gaps, errors, clear, strict=True))
+    ratio = None
+    if min(gaps) > 0:
+        # Both rounded to 40 bits, outward.
+        top, bottom = found.spread[:, 1:] + np.int64(loss.difference), found.gaps[:, 1:]
+        shift = max(0, int(top.max()).bit_length() - 40)
+        fine, coarse = bottom >> shift, -(-top >> shift)
+        if int(fine.min()) > 0:
+            ratio = int(((coarse << GAP_BITS) // fine).max()) + 1
+    return _Explained(by_offset, p * sum(by_offset), max(errors), min(gaps), ratio)
+
+
+def _quadrature_bound(rule: Quadrature, found: Logits, form: ClosedForm, error: int) -> QuadratureBound:
+    """`error`: the Fourier coefficient of logits that move by g_c moves by at most the range of g, here κ_d."""
     names = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
-    bounds = {name: Dyadic(getattr(rule, name), -BOUND_BITS) for name in names}
     return QuadratureBound(
         rule.frequency,
         rule.neurons,
-        **bounds,
-        network_error=Dyadic(result.network[rule.frequency] + error, units.lane_exponent),
-        amplitude=Dyadic(form.amplitude(rule.frequency), units.lane_exponent),
+        **{name: Dyadic(getattr(rule, name), -BOUND_BITS) for name in names},
+        network_error=Dyadic(found.network[rule.frequency] + error, form.exponent),
+        amplitude=Dyadic(form.amplitude(rule.frequency), form.exponent),
     )
 
 
-def _logit_bound(result: Logits, circuit: Circuit, units: _Units) -> LogitBound:
-    exponent, budget = units.lane_exponent, result.budget
-    fixed_point = units.doubled(circuit.logit_error)
-
+def _logit_bound(
+    found: Logits,
+    rules: dict[int, Quadrature],
+    weights: dict[int, tuple[int, int]],
+    error: int,
+    attention: int,
+    exponent: int,
+) -> LogitBound:
     def by_frequency(terms: dict[int, int]) -> dict[int, Dyadic]:
-        return {k: Dyadic(bound, exponent) for k, bound in sorted(terms.items())}
+        return {k: Dyadic(bound, exponent) for k, bound in terms.items()}
 
+    # 2|cos| <= 2 times the rule's error W·E/2π; 2π > 6.28.
+    ideal = {
+        k: units_up(400 * rule.bound * weights[k][0] // 628 + 1, weights[k][1] - BOUND_BITS, 0)
+        for k, rule in rules.items()
+    }
     return LogitBound(
-        max_error=Dyadic(result.max_error + fixed_point, exponent),
-        naive=Dyadic(result.naive + fixed_point, exponent),
+        max_error=Dyadic(int(found.deviations.max()) + error, exponent),
         budget={
-            "quadrature": by_frequency(budget.quadrature),
-            "profile": by_frequency(budget.profile),
-            "other_frequencies": by_frequency(budget.other),
-            "band": Dyadic(budget.band, exponent),
-            "output_residual": Dyadic(budget.output, exponent),
-            "skip": Dyadic(budget.skip, exponent),
-            "fixed_point": Dyadic(fixed_point, exponent),
+            "quadrature": by_frequency(ideal),
+            "profile": by_frequency(found.profile),
+            "other_frequencies": Dyadic(found.other, exponent),
+            "output_rest": Dyadic(found.rest, exponent),
+            "fixed_point": Dyadic(error - attention + 1, exponent),
+            "attention": Dyadic(attention, exponent),
         },
     )
 
 
 def _accuracy(
-    margins: Sequence[Sequence[int]],
-    linear: int,
-    refined: int,
-    exact: Exhaustive | None,
-    rounding: int,
-    circuit: Circuit,
-    claim: Claim,
-    units: _Units,
+    margins: Ints, found: Logits, explained: _Explained, loss: _Loss, rounding: int, lanes: Lanes, claim: Claim
 ) -> Accuracy:
-    p, exponent = circuit.p, units.margin_exponent
-    certified = sum(margin > 0 for row in margins for margin in row)
-    failing = [(margin, a, b) for a, row in enumerate(margins) for b, margin in enumerate(row) if margin <= 0]
-    true_margin = deviation = None
-    if exact is not None:
-        least = min(map(min, exact.margins))
-        error, single = circuit.difference_error, circuit.logit_error
-        true_margin = (Dyadic(least - error, -units.scale), Dyadic(least + error, -units.scale))
-        deviation = (
-            Dyadic(max(0, exact.deviation_below - single), -units.scale),
-            Dyadic(exact.deviation + single, -units.scale),
-        )
-    exhaustively = certified if exact is not None else 0
+    p, exponent = len(margins), lanes.exponent
+    failing = np.argwhere(margins <= 0).tolist()
+    worst = sorted((int(margins[a, b]), a, b) for a, b in failing)[:LISTED_INPUTS]
+    least, deviation = None, None
+    wrong: list[tuple[int, int, int, int]] | None = None
+    if claim.strategy == "exact":
+        # Everything is exact but for the closed form's table.
+        true = int(np.minimum(found.margins, found.beyond).min())
+        most = int(found.deviations.max())
+        least = (Dyadic(true - loss.difference, exponent), Dyadic(true + loss.difference, exponent))
+        deviation = (Dyadic(max(0, most - found.slack - loss.logit), exponent), Dyadic(most + loss.logit, exponent))
+        wrong = _wrong(lanes.sums, failing, loss.difference + loss.executed_difference)
     return Accuracy(
-        certified_inputs=certified,
-        total_inputs=p * p,
-        linear=0 if exact is not None else linear,
-        refined=refined,
-        exhaustive=exhaustively,
-        min_margin=Dyadic(min(map(min, margins)), exponent),
+        strategy=claim.strategy,
         semantics=claim.semantics,
+        certified_inputs=p * p - len(failing),
+        total_inputs=p * p,
+        explained_inputs=explained.inputs,
+        gap_error=None if explained.gap_error is None else Dyadic(explained.gap_error, -GAP_BITS),
+        min_margin=Dyadic(int(margins.min()), exponent),
         floating_point=Dyadic(rounding, -UNIT_BITS),
-        true_min_margin=true_margin,
+        uncertified_inputs=len(failing),
+        uncertified=tuple(Uncertified(a, b, Dyadic(margin, exponent)) for margin, a, b in worst),
+        true_min_margin=least,
         max_deviation=deviation,
-        uncertified=worst(failing, exponent),
+        wrong_inputs=None if wrong is None else len(wrong),
+        wrong=None
+        if wrong is None
+        else tuple(Wrong(a, b, answer, Dyadic(lead, exponent)) for lead, a, b, answer in wrong[:LISTED_INPUTS]),
     )
+
+
+def _wrong(sums: Ints, failing: list[list[int]], loss: int) -> list[tuple[int, int, int, int]]:
+    """(lead, a, b, answer) of the inputs that are answered wrong whatever Lemma K and Theorem F allow, worst first."""
+    found = []
+    for a, b in failing:
+        row = sums[a, b]
+        answer = int(row.argmax())
+        lead = int(row[answer] - row[(a + b) % len(sums)]) - loss
+        if lead > 0:
+            found.append((lead, a, b, answer))
+    return sorted(found, reverse=True)

@@ -1,24 +1,30 @@
-"""From a model file to the circuit of docs/theory.md §1, exactly, and then to fixed point with its error (Lemma K).
+"""From a model file to the circuit of docs/theory.md §1 in fixed point, with its error (Lemma K).
 
-    logit_c(a, b) = Σ_i W[i][c]·ReLU(A[i][a] + B[i][b]) + S1[a][c] + S2[b][c]
+    logit_c(a, b) = Σ_i W[i,c]·ReLU(A[i,a] + B[i,b]) + S1[a,c] + S2[b,c]
 
-Folding multiplies exact dyadic matrices. The fixed-point circuit is what every other lemma is about; Lemma K bounds
-the distance between its logits and those of the file, for every attention pattern the file allows.
+The fixed-point circuit is what every other lemma is about; Lemma K bounds the distance between its logits and those of
+the file, for every attention pattern the file allows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import lcm
+from operator import mul
 
-from verifier.kernel.balls import ExactMatrix
+import numpy as np
+
+from verifier.kernel import limits
+from verifier.kernel.arrays import Ints, largest, zeros
+from verifier.kernel.attention import Pattern, pattern
 from verifier.kernel.cost import Cost
-from verifier.kernel.limits import OUT_BITS, PRE_BITS
-from verifier.kernel.model_file import ModelFile, Position, Tensor
+from verifier.kernel.enclosure import Enclosed, plus, product, stacked
+from verifier.kernel.limits import OUT_BITS, PRE_BITS, SUM_BITS
+from verifier.kernel.model_file import ModelFile
+from verifier.kernel.reasons import Reason, require
 
-Rows = list[list[int]]
+SKIP_SHIFT = 20  # skips are kept in units of 2^(SKIP_SHIFT − pre_scale − out_scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,27 +34,29 @@ class Circuit:
     **Fields**
 
     - `p`, `outputs` (q >= p), `neurons` (n).
-    - `pre_a`, `pre_b`: n rows of p, in units of 2^-`pre_scale`.
-    - `out`: n rows of q, in units of 2^-`out_scale`.
-    - `skip_a`, `skip_b`: p rows of q, in units of 2^-(`pre_scale` + `out_scale`).
-    - `activation`: Σ_i of a bound of neuron i's activation, in units of 2^-`pre_scale`.
-    - `pre_slack`: how far the attention intervals can move each pre-activation, in units of 2^-`pre_scale`.
-    - `logit_error`, `difference_error`: Lemma K. Any logit, or any difference of two logits of one input, of the
-      network in the file is within so many units of 2^-(`pre_scale` + `out_scale`) of the fixed-point circuit's.
+    - `pre_a`, `pre_b` [n, p], in units of 2^-`pre_scale`. `out` [n, q], in units of 2^-`out_scale`.
+    - `skip_a`, `skip_b` [p, q], in units of 2^(SKIP_SHIFT − `pre_scale` − `out_scale`).
+    - `out_radius`: W of the file is within so many units of `out`.
+    - `hidden` [n]: upper bounds of the activations of the network in the file, in units of 2^-`pre_scale`.
+    - `attention`: the pattern that was folded in. `attention_error`: what of `logit_error` is due to its intervals.
+    - `logit_error`, `difference_error`: Lemma K's κ and κ_d. Any logit, or any difference of two logits of one input,
+      of the network in the file is within so many units of 2^-(`pre_scale` + `out_scale`) of this circuit's.
     """
 
     p: int
     outputs: int
     neurons: int
-    pre_a: Rows
-    pre_b: Rows
-    out: Rows
-    skip_a: Rows
-    skip_b: Rows
+    pre_a: Ints
+    pre_b: Ints
+    out: Ints
+    skip_a: Ints
+    skip_b: Ints
     pre_scale: int
     out_scale: int
-    activation: int
-    pre_slack: list[int]
+    out_radius: int
+    hidden: list[int]
+    attention: Pattern
+    attention_error: int
     logit_error: int
     difference_error: int
 
@@ -59,186 +67,145 @@ class Circuit:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A matrix of dyadic rationals as a list: `entries` in row order, times 2^`exponent`."""
-
-    entries: list[int]
-    exponent: int
-
-
-def _table(matrix: ExactMatrix) -> Table:
-    return Table(matrix.integers(), matrix.exponent)
-
-
-@dataclass(frozen=True, slots=True)
 class Folded:
-    """The exact circuit, entries divided by `denominator` (the attention weights' common one, for A, B, S1, S2).
+    """The circuit with radii, before it is rounded to its units.
 
-    `pre_slack` (per neuron) and `skip_slack` bound the effect of attention intervals, as exact rationals;
-    they are empty and zero when the attention is constant. `value_size` (per position) and `stream_size` bound the
-    values of each head coordinate and the residual stream before the MLP, per coordinate; they are empty for a folded
-    circuit.
+    **Fields**
+
+    - `a`, `b` [p, n]; `w` [n, q]; `s1`, `s2` [p, q].
+    - `pre_slack` [n], `skip_slack`: how far attention intervals can move a pre-activation, and a skip.
+    - `values` (by position, [tokens, Hk]), `attention`, `stream` [d]: the heads' values, the attention pattern and
+      bounds of the residual stream before the MLP, for Theorem F. Empty for a folded circuit.
     """
 
-    a: Table  # n × p
-    b: Table  # n × p
-    w: Table  # n × q
-    s1: Table  # p × q
-    s2: Table  # p × q
-    denominator: int
+    a: Enclosed
+    b: Enclosed
+    w: Enclosed
+    s1: Enclosed
+    s2: Enclosed
     pre_slack: list[Fraction]
     skip_slack: Fraction
-    value_size: list[list[Fraction]]
-    stream_size: list[Fraction]
+    values: list[Enclosed]
+    attention: Pattern
+    stream: Enclosed | None
 
 
-def _matrix(tensor: Tensor, rows: int, columns: int) -> ExactMatrix:
-    return ExactMatrix.of(rows, columns, tensor.integers, tensor.exponent)
+def fold(model: ModelFile, cost: Cost) -> Folded:
+    """Fold the network into A, B, W, S1, S2 (docs/theory.md §1).
+
+    **Raises** `Rejected(SIZE)` when that would be too much work, `Rejected(CAPACITY)`.
+    """
+    return _fold_transformer(model, cost) if model.positions else _fold_circuit(model, cost)
 
 
-def _side_by_side(tensor: Tensor) -> ExactMatrix:
-    """[H, d, k] as the d × Hk matrix whose columns are head by head."""
-    heads, d, k = tensor.shape
-    values = tensor.integers
-    rows = [values[(h * d + i) * k : (h * d + i + 1) * k] for i in range(d) for h in range(heads)]
-    return ExactMatrix.of(d, heads * k, [x for row in rows for x in row], tensor.exponent)
-
-
-def _zeros(rows: int, columns: int) -> ExactMatrix:
-    return ExactMatrix.of(rows, columns, [0] * (rows * columns), 0)
-
-
-def fold(model: ModelFile) -> Folded:
-    """Fold the network into A, B, W, S1, S2, exactly (docs/theory.md §1)."""
-    return fold_transformer(model) if model.positions else fold_circuit(model)
-
-
-def fold_circuit(model: ModelFile) -> Folded:
+def _fold_circuit(model: ModelFile, cost: Cost) -> Folded:
     p, tensors = model.p, model.tensors
-    n, q = tensors["A"].shape[0], tensors["W"].shape[0]
-    skips = [_transposed(tensors[name], q, p) if name in tensors else Table([0] * (p * q), 0) for name in ("S1", "S2")]
-    a, b = (Table(tensors[name].integers, tensors[name].exponent) for name in ("A", "B"))
-    return Folded(a, b, _transposed(tensors["W"], q, n), skips[0], skips[1], 1, [], Fraction(0), [], [])
+    q, n = tensors["W"].shape
+    nothing = Enclosed(zeros(p, q), 0, 0)
+    s1, s2 = (tensors[name].T if name in tensors else nothing for name in ("S1", "S2"))
+    cost.add("fold", n * (2 * p + q) + 2 * p * q)
+    a, b, w = (tensors[name].T for name in "ABW")
+    return Folded(a, b, w, s1, s2, [Fraction(0)] * n, Fraction(0), [], Pattern([], [], False, []), None)
 
 
-def _transposed(tensor: Tensor, rows: int, columns: int) -> Table:
-    values = tensor.integers
-    return Table([x for column in range(columns) for x in values[column : rows * columns : columns]], tensor.exponent)
-
-
-def _token_rows(embed: ExactMatrix, tensor: Tensor, place: Position, p: int) -> ExactMatrix:
-    """The embedding rows one position can hold: p rows for a and b, one for a fixed token."""
-    d = tensor.shape[1]
-    start, count = place.offset, 1 if place.holds == "=" else p
-    return ExactMatrix.of(count, d, tensor.integers[start * d : (start + count) * d], embed.exponent)
-
-
-def fold_transformer(model: ModelFile) -> Folded:
+def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     p, tensors = model.p, model.tensors
-    d, n = tensors["blocks.0.mlp.W_in"].shape
-    q = tensors["unembed.b_U"].shape[0]
-    vocabulary, positions = tensors["embed.W_E"].shape[0], len(model.positions)
-    embed = _matrix(tensors["embed.W_E"], vocabulary, d)
-    place_embed = _matrix(tensors["pos_embed.W_pos"], positions, d)
-    heads, width, _ = tensors["blocks.0.attn.W_O"].shape
-    w_o = _matrix(tensors["blocks.0.attn.W_O"], heads * width, d)
-    w_v = _side_by_side(tensors["blocks.0.attn.W_V"])
-    b_v = _matrix(tensors["blocks.0.attn.b_V"], 1, heads * width)
-    w_in = _matrix(tensors["blocks.0.mlp.W_in"], d, n)
-    w_u = _matrix(tensors["unembed.W_U"], d, q)
+    heads, width, d = tensors["blocks.0.attn.W_O"].shape
+    n, q = tensors["blocks.0.mlp.b_in"].shape[0], tensors["unembed.b_U"].shape[0]
+    rows = [1 if x.holds == "=" else p for x in model.positions]
+    work = sum(rows) * d * 2 * heads * width + (2 * p + 1) * d * (n + q) + n * d * q
+    work += sum(rows) * heads * d * (2 * width + n + q)  # attention intervals, if there are any
+    require(work <= limits.FOLD_WORK, Reason.SIZE, f"model: folding takes {work} multiply-adds")
+    cost.add("fold", work)
 
-    low_high = [(x.attention_low, x.attention_high) for x in model.positions]
-    middles = [(low + high) / 2 for low, high in low_high]
-    radii = [(high - low) / 2 for low, high in low_high]
-    denominator = lcm(*(x.denominator for x in middles + radii))
+    embed, places = tensors["embed.W_E"], tensors["pos_embed.W_pos"]
+    tokens = [
+        plus(embed[place.offset : place.offset + count], places[index : index + 1])
+        for index, (place, count) in enumerate(zip(model.positions, rows, strict=True))
+    ]
+    attention = pattern(model, tokens, cost)
+    value = tensors["blocks.0.attn.W_V"]
+    w_v = Enclosed(value.values.transpose(1, 0, 2).reshape(d, heads * width), value.exponent, value.radius)
+    w_o = tensors["blocks.0.attn.W_O"].reshape(heads * width, d)
+    b_v = tensors["blocks.0.attn.b_V"].reshape(1, heads * width)
+    w_in, w_u = tensors["blocks.0.mlp.W_in"], tensors["unembed.W_U"]
 
-    # `denominator` times the residual stream before the MLP, split into the part of a and the part of b with all
-    # constants.
-    resid_a = _zeros(p, d)
-    resid_b = _matrix(tensors["blocks.0.attn.b_O"], 1, d).times(denominator).repeated(p)
-    pre_slack = [Fraction(0)] * n if any(radii) else []
-    skip_slack = Fraction(0)
-    value_size = []
-    for index, place in enumerate(model.positions):
-        tokens = _token_rows(embed, tensors["embed.W_E"], place, p)
-        count = 1 if place.holds == "=" else p
-        tokens = tokens + place_embed.row(index).repeated(count)
-        values = tokens @ w_v + b_v.repeated(count)
-        value_size.append(_column_maxima(values, count, heads * width, Fraction(1)))
-        part = (values @ w_o).times(int(middles[index] * denominator))
-        if index == positions - 1:
-            part = part + tokens.times(denominator)
-        if place.holds == "a":
-            resid_a = resid_a + part
-        else:
-            resid_b = resid_b + (part.repeated(p) if count == 1 else part)
-        if radii[index]:
-            # Every head may have a pattern of its own, so each head's part of what is moved counts by itself.
-            for head in range(heads):
-                moved = _head_output(tensors, head, tokens, count)
-                reach = _column_maxima(moved @ w_in, count, n, radii[index])
-                pre_slack = [x + y for x, y in zip(pre_slack, reach, strict=True)]
-                skip_slack += max(_column_maxima(moved @ w_u, count, q, radii[index]))
-
-    one = Fraction(1, denominator)
-    sizes = (_column_maxima(part, p, d, one) for part in (resid_a, resid_b))
-    b_in = _matrix(tensors["blocks.0.mlp.b_in"], 1, n).times(denominator).repeated(p)
-    after = _matrix(tensors["blocks.0.mlp.b_out"], 1, d).times(denominator).repeated(p)
-    b_u = _matrix(tensors["unembed.b_U"], 1, q).times(denominator).repeated(p)
+    # The residual stream before the MLP, split into the part of a and the part of b with all constants.
+    part_a, part_b = [Enclosed(zeros(p, d), 0, 0)], [tensors["blocks.0.attn.b_O"].reshape(1, d)]
+    held = [plus(product(own, w_v, "W_V"), b_v) for own in tokens]
+    for place, own, middles in zip(model.positions, held, attention.middles, strict=True):
+        weighted = [w_o[head * width : (head + 1) * width].times(middle) for head, middle in enumerate(middles)]
+        parts = part_a if place.holds == "a" else part_b
+        parts.append(product(own, stacked(weighted), "W_O"))
+    (part_a if model.positions[-1].holds == "a" else part_b).append(tokens[-1])
+    pre_slack, skip_slack = _slack(attention, held, w_o, w_in, w_u)
+    resid_a, resid_b = plus(*part_a), plus(Enclosed(zeros(p, d), 0, 0), *part_b)
+    reach = [Enclosed(np.abs(x.values).max(axis=0), x.exponent, x.radius) for x in (resid_a, resid_b)]
+    streams = stacked([resid_a, resid_b])
+    pre = product(streams, w_in, "W_in")
+    skips = product(stacked([streams, tensors["blocks.0.mlp.b_out"].reshape(1, d)]), w_u, "W_U")
     return Folded(
-        a=_table((resid_a @ w_in).transposed()),
-        b=_table((resid_b @ w_in + b_in).transposed()),
-        w=_table(_matrix(tensors["blocks.0.mlp.W_out"], n, d) @ w_u),
-        s1=_table(resid_a @ w_u),
-        s2=_table((resid_b + after) @ w_u + b_u),
-        denominator=denominator,
+        a=pre[:p],
+        b=plus(pre[p:], tensors["blocks.0.mlp.b_in"].reshape(1, n)),
+        w=product(tensors["blocks.0.mlp.W_out"], w_u, "W_U"),
+        s1=skips[:p],
+        s2=plus(skips[p : 2 * p], skips[2 * p :], tensors["unembed.b_U"].reshape(1, q)),
         pre_slack=pre_slack,
         skip_slack=skip_slack,
-        value_size=value_size,
-        stream_size=[x + y for x, y in zip(*sizes, strict=True)],
+        values=held,
+        attention=attention,
+        stream=plus(*reach),
     )
 
 
-def _head_output(tensors: dict[str, Tensor], head: int, tokens: ExactMatrix, count: int) -> ExactMatrix:
-    """What one head writes when it attends fully to each of `tokens`: (x·W_V + b_V)·W_O of that head."""
-    w_v, w_o, b_v = (tensors[f"blocks.0.attn.{name}"] for name in ("W_V", "W_O", "b_V"))
-    _, d, width = w_v.shape
-    block = slice(head * d * width, (head + 1) * d * width)
-    values = tokens @ ExactMatrix.of(d, width, w_v.integers[block], w_v.exponent)
-    bias = ExactMatrix.of(1, width, b_v.integers[head * width : (head + 1) * width], b_v.exponent)
-    return (values + bias.repeated(count)) @ ExactMatrix.of(width, d, w_o.integers[block], w_o.exponent)
+def _slack(
+    attention: Pattern, held: list[Enclosed], w_o: Enclosed, w_in: Enclosed, w_u: Enclosed
+) -> tuple[list[Fraction], Fraction]:
+    """Lemma K's s_i and s: how far attention can move a pre-activation and a skip.
+
+    In one head the weights differ from the middles by r_t at most, and what is moved is Σ_t r_t·(what the head writes
+    at position t), each head by itself. The weights of softmax sum to one as the middles do, so that a constant may be
+    taken from all that a head writes: half the range over all positions and tokens counts, and not the size.
+    """
+    heads = len(attention.radii[0])
+    width, n = len(w_o.values) // heads, w_in.values.shape[1]
+    pre, skip = [Fraction(0)] * n, Fraction(0)
+    for head in range(heads):
+        radii = [row[head] for row in attention.radii]
+        if not any(radii):
+            continue
+        own = slice(head * width, (head + 1) * width)
+        written = [
+            product(Enclosed(x.values[:, own], x.exponent, x.radius), w_o[own], "W_O") for x in held
+        ]  # by position, [tokens, d]
+        moves = []
+        for matrix in (w_in, w_u):
+            reached = [product(x, matrix, "attention") for x in written]
+            if attention.normalised:
+                together = stacked(reached)
+                half = together.values.max(axis=0) - together.values.min(axis=0)
+                moves.append(_moved(sum(radii, Fraction(0)) / 2, half, 2 * together.radius, together.exponent))
+            else:
+                parts = [
+                    _moved(radius, np.abs(x.values).max(axis=0), x.radius, x.exponent)
+                    for radius, x in zip(radii, reached, strict=True)
+                ]
+                moves.append([sum(column, Fraction(0)) for column in zip(*parts, strict=True)])
+        pre = [x + y for x, y in zip(pre, moves[0], strict=True)]
+        skip += max(moves[1])
+    return pre, skip
 
 
-def _column_maxima(matrix: ExactMatrix, rows: int, columns: int, radius: Fraction) -> list[Fraction]:
-    values = [abs(x) for x in matrix.integers()]
-    unit = Fraction(2) ** matrix.exponent * radius
-    return [unit * max(values[column::columns]) for column in range(columns)]
+def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int) -> list[Fraction]:
+    """radius·(sizes + more)·2^exponent, entry by entry."""
+    unit = radius * Fraction(2) ** exponent
+    return [unit * (x + more) for x in sizes.tolist()]
 
 
-def _scale(matrices: Iterable[tuple[list[int], int]], denominator: int, bits: int) -> int:
-    """The exponent s for which the largest |entry|/denominator·2^s is below 2^bits, and near it."""
-    tops = [
-        max(map(abs, values), default=0).bit_length() + exponent - denominator.bit_length() + 1
-        for values, exponent in matrices
-        if any(values)
-    ]
+def _scale(tables: Sequence[Enclosed], bits: int) -> int:
+    """The greatest s for which the largest entry, times 2^s, is below 2^bits; `bits` if all are zero."""
+    tops = [largest(x.values).bit_length() + x.exponent for x in tables if x.values.any()]
     return bits - max(tops, default=0)
-
-
-def _quantise(values: list[int], exponent: int, denominator: int, scale: int) -> list[int]:
-    """floor(value·2^exponent / denominator · 2^scale): below the exact value by less than one unit."""
-    shift = exponent + scale
-    if shift >= 0:
-        return [(x << shift) // denominator for x in values]
-    if denominator & (denominator - 1) == 0:
-        shift -= denominator.bit_length() - 1
-        return [x >> -shift for x in values]
-    divisor = denominator << -shift
-    return [x // divisor for x in values]
-
-
-def _rows(values: list[int], width: int) -> Rows:
-    return [values[start : start + width] for start in range(0, len(values), width)]
 
 
 def ceil_units(value: Fraction, scale: int) -> int:
@@ -247,46 +214,54 @@ def ceil_units(value: Fraction, scale: int) -> int:
 
 
 def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
-    """Round the exact circuit to fixed point and bound what that changes.
+    """Round the folded circuit to fixed point and bound what that changes.
 
-    Lemma K. Premises: the fixed-point entries lie less than one unit below the exact ones; h_i, the fixed-point
-    activation, is at most max A + max B; the attention moves pre-activation i by at most s_i and a skip by at most s.
-    Conclusion: a logit moves by at most Σ_i (max_c |W| + u)(2u + s_i) + u·h_i, plus 2u for the skips, plus s, and a
-    difference of two logits by at most that with max_c |W| replaced by the range of W over c, and the rest doubled.
+    Lemma K. Premises: the file's A, B are within r_A units of the fixed-point ones, W within r_W, S1 and S2 within r_1
+    and r_2; h_i, the fixed-point activation, is at most (max A + max B)⁺; the attention moves pre-activation i by at
+    most s_i and a skip by at most s.
+    ⟹ a logit moves by at most κ = Σ_i [(max_c |W| + r_W)(2r_A + s_i) + r_W·h_i] + r_1 + r_2 + s, and a difference of
+    two logits by at most κ_d, the same with max_c |W| + r_W replaced by the range of W over c plus 2r_W, and the rest
+    doubled.
     """
-    a, b, w, s1, s2 = (table.entries for table in (folded.a, folded.b, folded.w, folded.s1, folded.s2))
-    denominator = folded.denominator
-    n, q = len(a) // p, len(s1) // p
-    pre_scale = _scale(((a, folded.a.exponent), (b, folded.b.exponent)), denominator, PRE_BITS)
-    out_scale = _scale(((w, folded.w.exponent),), 1, OUT_BITS)
+    n, q = folded.w.values.shape
+    pre_scale = _scale((folded.a, folded.b), PRE_BITS)
+    a, b = (np.ascontiguousarray(x.values.T) for x in (folded.a.at(-pre_scale), folded.b.at(-pre_scale)))
+    r_a = max(x.at(-pre_scale).radius for x in (folded.a, folded.b))
+    slack = [ceil_units(x, pre_scale) if x else 0 for x in folded.pre_slack]
+    # The sums over neurons of the exact strategy must fit: a coarser unit of W where they would not.
+    reach = (np.abs(a).max(axis=1) + np.abs(b).max(axis=1)).tolist()
+    out_scale = _scale((folded.w,), OUT_BITS)
+    w = folded.w.at(-out_scale)
+    total = sum(map(mul, np.abs(w.values).max(axis=1).tolist(), reach))
+    excess = max(0, total.bit_length() - (SUM_BITS - 1))
+    if excess:
+        out_scale -= excess
+        w = folded.w.at(-out_scale)
     scale = pre_scale + out_scale
-    pre_a = _rows(_quantise(a, folded.a.exponent, denominator, pre_scale), p)
-    pre_b = _rows(_quantise(b, folded.b.exponent, denominator, pre_scale), p)
-    out = _rows(_quantise(w, folded.w.exponent, 1, out_scale), q)
-    slack = [ceil_units(x, pre_scale) for x in folded.pre_slack] or [0] * n
-    skip = ceil_units(folded.skip_slack, scale) + 2
-    logit_error, difference_error = skip, 2 * skip
-    total = 0
-    for row_a, row_b, row, moved in zip(pre_a, pre_b, out, slack, strict=True):
-        high, low = max(row), min(row)
-        activation = max(0, max(row_a) + max(row_b))
-        total += activation
-        logit_error += (max(high, -low) + 1) * (2 + moved) + activation
-        difference_error += (high - low + 2) * (2 + moved) + 2 * activation
-    cost.add("fold and quantise", 2 * n * p + n * q + 2 * p * q)
+    s1, s2 = folded.s1.at(SKIP_SHIFT - scale), folded.s2.at(SKIP_SHIFT - scale)
+    high, low = w.values.max(axis=1).tolist(), w.values.min(axis=1).tolist()
+    active = np.maximum(a.max(axis=1) + b.max(axis=1), 0).tolist()
+    skip = (s1.radius + s2.radius << SKIP_SHIFT) + ceil_units(folded.skip_slack, scale)
+    moved = [2 * r_a + s for s in slack]
+    rest = w.radius * sum(active) + skip
+    sizes = [max(x, -y) + w.radius for x, y in zip(high, low, strict=True)]
+    ranges = [x - y + 2 * w.radius for x, y in zip(high, low, strict=True)]
+    cost.add("quantise", 2 * n * p + n * q + 2 * p * q)
     return Circuit(
         p=p,
         outputs=q,
         neurons=n,
-        pre_a=pre_a,
-        pre_b=pre_b,
-        out=out,
-        skip_a=_rows(_quantise(s1, folded.s1.exponent, denominator, scale), q),
-        skip_b=_rows(_quantise(s2, folded.s2.exponent, denominator, scale), q),
+        pre_a=a,
+        pre_b=b,
+        out=w.values,
+        skip_a=s1.values,
+        skip_b=s2.values,
         pre_scale=pre_scale,
         out_scale=out_scale,
-        activation=total,
-        pre_slack=slack,
-        logit_error=logit_error,
-        difference_error=difference_error,
+        out_radius=w.radius,
+        hidden=[x + y for x, y in zip(active, moved, strict=True)],
+        attention=folded.attention,
+        attention_error=sum(map(mul, sizes, slack)) + ceil_units(folded.skip_slack, scale),
+        logit_error=sum(map(mul, sizes, moved)) + rest,
+        difference_error=sum(map(mul, ranges, moved)) + 2 * rest,
     )

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 
 from verifier.kernel.claim import Claim
-from verifier.kernel.limits import LISTED_INPUTS, PRECISION
+from verifier.kernel.limits import PRECISION
 
 Document = dict[str, object]
-FORMAT = "verifier-conclusion/1"
+FORMAT = "verifier-conclusion/2"
 
 # One entry per lemma and theorem of docs/theory.md that a conclusion rests on (a test compares the two lists).
 LEMMAS = {
     "K": "fixed point and attention: the circuit in fixed point is near the network in the file",
-    "Q": "quadrature: the neurons of one frequency, as a quadrature rule, are near its integral",
-    "O": "output: what a neuron writes is its output frequencies and a bounded rest",
-    "R": "residual: a neuron's pre-activation is its family's profile and a part of a plus a part of b",
-    "C": "cells: where a family's profile has a known sign and depth",
-    "S": "ReLU: a neuron is linear or zero up to a part of a plus a part of b, which depth makes small",
+    "B": "output directions: what a neuron writes is a few directions and a bounded rest",
+    "E": "event sums: the sum over the neurons, at every input, is made of the jumps of their activity",
     "I": "integral: the closed form's integrals of the families' profiles are known to within an error",
+    "Q": "quadrature: the neurons of one frequency, as a quadrature rule, are near its integral",
     "L": "logits: every logit is near a closed form, no term neglected",
     "A": "accuracy: at every certified input the largest logit is that of (a + b) mod p",
+    "X": "explained: where the closed form leads by more than twice its error, it alone gives the answer",
     "F": "floating point: the executed network is near the exact one",
 }
 
@@ -34,6 +33,41 @@ class Dyadic:
 
     def document(self) -> Document:
         return {"mantissa": str(self.mantissa), "exponent": self.exponent}
+
+
+def _document(value: object) -> object:
+    """Dyadics, and lists and tables of them, as JSON-able data."""
+    if isinstance(value, Dyadic):
+        return value.document()
+    if isinstance(value, tuple):
+        return [_document(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): _document(item) for name, item in value.items()}
+    if hasattr(value, "__dataclass_fields__"):
+        found = {field.name: getattr(value, field.name) for field in fields(value)}  # type: ignore[arg-type]
+        return {name: _document(item) for name, item in found.items() if item is not None or name == "gap_error"}
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """The attention weights that the theorem is about.
+
+    `kind`: `none` (a folded circuit), `declared` (the file says what they are, whatever the input) or `softmax` (they
+    are what the network's own queries and keys make of every input). `ranges`: by position, the bounds within which
+    every head's weight lies, as exact fractions.
+    """
+
+    kind: str
+    ranges: tuple[tuple[str, str], ...]
+
+    def words(self) -> str:
+        weights = ", ".join(low if low == high else f"between {low} and {high}" for low, high in self.ranges)
+        return {
+            "none": "",
+            "declared": f"the attention weights of every head taken as {weights} at the positions in order, ",
+            "softmax": "attention by softmax of its own queries and keys, ",
+        }[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,99 +94,99 @@ class QuadratureBound:
     network_error: Dyadic
     amplitude: Dyadic
 
-    def document(self) -> Document:
-        return {
-            "frequency": self.frequency,
-            "neurons": self.neurons,
-            **{
-                name: getattr(self, name).document()
-                for name in (
-                    "rectangle",
-                    "harmonic",
-                    "arc_sum",
-                    "bound",
-                    "relative_bound",
-                    "network_error",
-                    "amplitude",
-                )
-            },
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class LogitBound:
-    """Theorem L; upper bounds in the units of a logit. `budget` maps a term to its bound, by frequency where it has
-    one.
+    """Theorem L in exact arithmetic; upper bounds in the units of a logit, each over all inputs.
+
+    **Fields**
+
+    - `max_error`: of |logit_c − μ − closed form| over all c < p.
+    - `budget`: what that is made of. `quadrature`, by frequency: Theorem Q at the scale of the logits. `profile`, by
+      frequency: what the network's coefficient differs from the closed form's by, besides. `other_frequencies`: half
+      the range of what the output directions hold at no frequency of the closed form. `output_rest`: half of what they
+      leave out. `fixed_point`: rounding the weights. `attention`: weights that are known by an interval only.
     """
 
     max_error: Dyadic
-    naive: Dyadic
     budget: dict[str, Dyadic | dict[int, Dyadic]]
 
-    def document(self) -> Document:
-        terms: Document = {}
-        for name, value in self.budget.items():
-            if isinstance(value, Dyadic):
-                terms[name] = value.document()
-            else:
-                terms[name] = {str(k): bound.document() for k, bound in value.items()}
-        return {"max_error": self.max_error.document(), "naive": self.naive.document(), "budget": terms}
+
+@dataclass(frozen=True, slots=True)
+class ClosedFormBound:
+    """Theorem X.
+
+    **Fields**
+
+    - `least_gap`: lower bound, over all δ = a − b, of how far the closed form's right answer leads.
+    - `error`: upper bound, over all inputs, of the distance of an executed logit from the closed form.
+    - `explains_all`: whether `least_gap` is above twice `error`, which proves every answer by that one sentence.
+    """
+
+    least_gap: Dyadic
+    error: Dyadic
+    explains_all: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertified:
+    """An input with a margin that is not positive."""
+
+    a: int
+    b: int
+    margin: Dyadic
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """An input that is proved to be answered wrong: logit `answer` leads the right one by at least `margin`."""
+
+    a: int
+    b: int
+    answer: int
+    margin: Dyadic
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Theorem A (and F). Margins are lower bounds of logit_{a+b} minus every other logit, semantics included.
+    """Theorems A and X (and F). Margins are lower bounds of logit_{a+b} minus every other logit, semantics included.
 
     **Fields**
 
-    - `linear`, `refined`, `exhaustive`: how many inputs each strategy certified; they add up to `certified_inputs`.
+    - `explained_inputs`: at how many inputs the closed form and one bound of its error for all inputs of the same
+      a − b give the right answer. `gap_error`: upper bound of |gap − closed gap|/closed gap over all inputs and
+      outputs c < p, in exact arithmetic; None where a closed gap is not positive.
     - `min_margin`: the least margin over all p² inputs, negative or zero when an input is not certified.
     - `floating_point`: Theorem F's bound on one logit, zero for `real`.
-    - `true_min_margin`, `max_deviation`: of the exhaustive strategy, else None: [lower, upper] bounds of the exact
-      values.
-    - `uncertified`: (a, b, margin), the worst first, at most `LISTED_INPUTS`.
+    - `uncertified`: the worst first, at most `LISTED_INPUTS` of `uncertified_inputs`.
+    - of the exact strategy, else None: `true_min_margin`, `max_deviation`: [lower, upper] bounds of the exact values;
+      `wrong_inputs`, and `wrong`, the worst first, at most `LISTED_INPUTS`.
     """
 
+    strategy: str
+    semantics: str
     certified_inputs: int
     total_inputs: int
-    linear: int
-    refined: int
-    exhaustive: int
+    explained_inputs: int
+    gap_error: Dyadic | None
     min_margin: Dyadic
-    semantics: str
     floating_point: Dyadic
+    uncertified_inputs: int
+    uncertified: tuple[Uncertified, ...]
     true_min_margin: tuple[Dyadic, Dyadic] | None
     max_deviation: tuple[Dyadic, Dyadic] | None
-    uncertified: tuple[tuple[int, int, Dyadic], ...]
-
-    def document(self) -> Document:
-        document: Document = {
-            "certified_inputs": self.certified_inputs,
-            "total_inputs": self.total_inputs,
-            "linear": self.linear,
-            "refined": self.refined,
-            "exhaustive": self.exhaustive,
-            "min_margin": self.min_margin.document(),
-            "semantics": self.semantics,
-            "floating_point": self.floating_point.document(),
-            "uncertified_inputs": self.total_inputs - self.certified_inputs,
-            "uncertified": [{"a": a, "b": b, "margin": margin.document()} for a, b, margin in self.uncertified],
-        }
-        for name, ends in (("true_min_margin", self.true_min_margin), ("max_deviation", self.max_deviation)):
-            if ends is not None:
-                document[name] = [end.document() for end in ends]
-        return document
+    wrong_inputs: int | None
+    wrong: tuple[Wrong, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """Everything a check proved. `margins` (lower bounds [a][b] as Dyadics' mantissas) is for pictures; it is not
-    signed.
+    """Everything a check proved.
 
     **Fields**
 
-    - `operations`: ball operations by step; `parameters`: P.
-    - `explanation`: counts that describe the certificate (families, output frequencies, …).
+    - `explanation`: counts that describe the certificate (families, directions, …).
+    - `parameters`: P. `events`: E of Lemma E. `operations`: by step.
     """
 
     model_sha256: str
@@ -163,13 +197,14 @@ class Conclusion:
     outputs: int
     neurons: int
     parameters: int
+    attention: Attention
     explanation: dict[str, int]
     quadrature: tuple[QuadratureBound, ...]
     logits: LogitBound
+    closed_form: ClosedFormBound
     accuracy: Accuracy
+    events: int
     operations: dict[str, int]
-    margins: tuple[tuple[int, ...], ...] = field(repr=False)
-    margin_exponent: int
 
     def theorem(self) -> str:
         """The theorem in words."""
@@ -180,14 +215,26 @@ class Conclusion:
             "tf32": "executed with operands rounded or truncated to TF32 and binary32 sums",
             "bfloat16": "executed with operands and results rounded to bfloat16 and binary32 sums",
         }[accuracy.semantics]
-        return (
+        words = (
             f"For at least {accuracy.certified_inputs} of the {accuracy.total_inputs} inputs (a, b) with "
             f"0 <= a, b < {self.p}, the largest of the {self.outputs} logits of the network in the model file with "
-            f"SHA-256 {self.model_sha256}, {arithmetic}, is that of (a + b) mod {self.p}. In exact arithmetic, for "
-            f"every input, every logit c < {self.p} is within logits.max_error of the closed form of Theorem L; and "
-            "the quadrature rule that the certificate's phases and amplitudes make of the neurons of each frequency "
-            "satisfies Theorem Q, the Fourier coefficient of the network's logits at that frequency being within "
-            "network_error of the closed form's."
+            f"SHA-256 {self.model_sha256}, {self.attention.words()}{arithmetic}, is that of (a + b) mod {self.p}. "
+        )
+        if self.closed_form.explains_all:
+            words += (
+                "Every logit is within closed_form.error of the closed form (up to an amount that all logits of one "
+                "input share), and the closed form's right answer leads every other one by more than twice that. "
+            )
+        elif accuracy.explained_inputs:
+            words += (
+                f"At {accuracy.explained_inputs} inputs the closed form and its error alone give the right answer. "
+            )
+        return words + (
+            f"In exact arithmetic, for every input, every logit c < {self.p} is within logits.max_error of the closed "
+            "form of Theorem L, up to an amount that all logits of that input share; and the quadrature rule that the "
+            "certificate's phases and amplitudes make of the neurons of each frequency satisfies Theorem Q, the "
+            "Fourier coefficient of the network's logits at that frequency being within network_error of the closed "
+            "form's."
         )
 
     def document(self) -> Document:
@@ -203,30 +250,27 @@ class Conclusion:
                 "outputs": self.outputs,
                 "neurons": self.neurons,
                 "parameters": self.parameters,
+                "attention": _document(self.attention),
             },
             "claim": {
                 "sha256": self.claim_sha256,
                 "strategy": self.claim.strategy,
                 "semantics": self.claim.semantics,
                 "certified_inputs": self.claim.certified_inputs,
-                "refinement_budget": self.claim.refinement_budget,
             },
             "certificate": {"sha256": self.certificate_sha256, **self.explanation},
-            "quadrature": [bound.document() for bound in self.quadrature],
-            "logits": self.logits.document(),
-            "accuracy": self.accuracy.document(),
+            "quadrature": _document(self.quadrature),
+            "logits": _document(self.logits),
+            "closed_form": _document(self.closed_form),
+            "accuracy": _document(self.accuracy),
             "lemmas": dict(LEMMAS),
             "precision": PRECISION,
             "cost": {
                 "parameters": self.parameters,
-                "ball_operations": total,
+                "events": self.events,
+                "operations": total,
                 "per_parameter": f"{thousandths // 1000}.{thousandths % 1000:03d}",
                 "brute_force": self.neurons * self.p * self.p * self.outputs,
                 "by_step": dict(sorted(self.operations.items())),
             },
         }
-
-
-def worst(items: list[tuple[int, int, int]], exponent: int) -> tuple[tuple[int, int, Dyadic], ...]:
-    """The `LISTED_INPUTS` inputs with the least margins, from (margin, a, b)."""
-    return tuple((a, b, Dyadic(margin, exponent)) for margin, a, b in sorted(items)[:LISTED_INPUTS])

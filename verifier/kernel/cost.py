@@ -8,10 +8,7 @@ Observer = Callable[[str, int, int], None]
 
 
 class Cost:
-    """Arithmetic operations by step: an operation on one ball, or on one exact fixed-point number (one lane).
-
-    A packed operation on v lanes counts v.
-    """
+    """Operations on exact integers by step: a multiply-add, an addition or a comparison of two numbers counts one."""
 
     __slots__ = ("operations",)
 

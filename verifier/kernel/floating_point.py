@@ -1,10 +1,10 @@
-"""Theorem F: how far the executed network's logits are from the exact ones (docs/theory.md §6).
+"""Theorem F: how far the executed network's logits are from the exact ones (docs/theory.md §8).
 
 A dot product of length m, in any order, with or without fused multiply-add, with underflow gradual or flushed, errs
 by at most γ_m·Σ|x||y| plus far less than one unit of 2^-60, γ_m = m·u/(1 − m·u). Magnitudes are per coordinate, the
-largest over all tokens and exact where the folding has them; errors go through |W|ᵀ layer by layer, those of the MLP
-through |W_out·W_U|ᵀ at once. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU,
-W_out, add, W_U. All numbers are upper bounds, in units of 2^-60.
+largest over all tokens, as the folding has them; errors go through |W|ᵀ layer by layer, those of the MLP through
+|W_out·W_U|ᵀ at once. The order of operations is that of the usual code: embed, attend, add, W_in, ReLU, W_out, add,
+W_U. Every number here is an upper bound, rounded up.
 """
 
 from __future__ import annotations
@@ -12,16 +12,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from operator import mul
+from math import ceil, isqrt
 
-from verifier.kernel.circuit import Circuit, Folded, ceil_units
+import numpy as np
+
+from verifier.kernel.arrays import Ints, exact_product, integers, largest, shifted
+from verifier.kernel.attention import Pattern
+from verifier.kernel.circuit import Circuit, Folded
 from verifier.kernel.cost import Cost
-from verifier.kernel.model_file import ModelFile, Tensor
+from verifier.kernel.enclosure import Enclosed
+from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
 
-UNIT_BITS = 60
-OVERFLOW = 1 << (100 + UNIT_BITS)  # magnitudes must stay far below the largest finite number, 2^128
-Vector = list[int]
+UNIT_BITS = 60  # the result is in units of 2^-60
+EXPONENTIAL = 4  # units in the last place that a computed exponential may be off by
+OVERFLOW_BITS = 100  # magnitudes must stay far below the largest finite number, 2^128
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,82 +63,112 @@ ARITHMETIC = {
 }
 
 
-def _require_range(values: Sequence[int], what: str) -> None:
+@dataclass(frozen=True, slots=True)
+class Upper:
+    """Upper bounds of numbers that are not negative: `values`·2^`exponent`, a vector or a matrix."""
+
+    values: Ints
+    exponent: int
+
+    def within(self, bits: int) -> Upper:
+        """The same, at most `bits` bits long (and a carry), rounded up."""
+        excess = largest(self.values).bit_length() - bits
+        return self.at(self.exponent + excess) if excess > 0 else self
+
+    def at(self, exponent: int) -> Upper:
+        return Upper(-shifted(-self.values, self.exponent - exponent), exponent)
+
+    def top(self) -> int:
+        """Every number is below 2^top."""
+        return largest(self.values).bit_length() + self.exponent
+
+    def times(self, factor: Fraction) -> Upper:
+        """A multiple by `factor` >= 0."""
+        if factor == 0:
+            return Upper(np.zeros_like(self.values), self.exponent)
+        shift = 20 - factor.numerator.bit_length() + factor.denominator.bit_length()
+        narrow = self.within(38)
+        return Upper(narrow.values * np.int64(ceil(factor * Fraction(2) ** shift)), narrow.exponent - shift)
+
+    def ceiling(self) -> int:
+        """The largest, in units of 2^-60."""
+        return ceil(largest(self.values) * Fraction(2) ** (self.exponent + UNIT_BITS))
+
+
+def upper(table: Enclosed) -> Upper:
+    """Of the absolute values."""
+    return Upper(np.abs(table.values) + np.int64(table.radius), table.exponent)
+
+
+def plus(*parts: Upper) -> Upper:
+    """The sum; shapes broadcast. Where sizes differ much the small ones are rounded up to 2^-50 of the large."""
+    exponent = max(part.top() for part in parts) - 50
+    first, *others = (part.at(exponent).values for part in parts)
+    return Upper(sum(others, first), exponent)
+
+
+def maximum(table: Upper) -> Upper:
+    """By column."""
+    return Upper(table.values.max(axis=0), table.exponent)
+
+
+LEAST = Upper(integers([1]), -UNIT_BITS)  # what underflow may do
+
+
+def _require_range(values: Upper, what: str) -> None:
     """Reject unless no value can overflow: an infinity times a zero weight is not a number, and spreads.
 
     **Raises** `Rejected(NOT_PROVED)`.
     """
-    require(max(values) < OVERFLOW, Reason.NOT_PROVED, f"{what}: an intermediate result may overflow")
+    require(
+        not values.values.any() or values.top() <= OVERFLOW_BITS,
+        Reason.NOT_PROVED,
+        f"{what}: an intermediate result may overflow",
+    )
 
 
-def _units(tensor: Tensor) -> Vector:
-    """Absolute values, rounded up to units."""
-    shift = tensor.exponent + UNIT_BITS
-    if shift >= 0:
-        values = [abs(x) << shift for x in tensor.integers]
-    else:
-        values = [-(-abs(x) >> -shift) for x in tensor.integers]
-    _require_range(values, "a weight")
-    return values
+def _tensor(tensor: Enclosed, *shape: int) -> Upper:
+    found = upper(tensor.reshape(*shape) if shape else tensor)
+    _require_range(found, "a weight")
+    return found
 
 
-def _scaled(values: Sequence[int], factor: Fraction) -> Vector:
-    top, bottom = factor.numerator, factor.denominator
-    return [-(-x * top // bottom) for x in values]
-
-
-def _plus(*vectors: Sequence[int]) -> Vector:
-    return [sum(column) for column in zip(*vectors, strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """|W| as columns (one per output), and |b|."""
-
-    columns: list[Vector]
-    bias: Vector
-
-    def reach(self, x: Sequence[int]) -> Vector:
-        """|W|ᵀx, rounded up."""
-        return [-(-sum(map(mul, column, x)) >> UNIT_BITS) for column in self.columns]
-
-
-def _layer(weights: Vector, outputs: int, bias: Vector) -> _Layer:
-    return _Layer([weights[column::outputs] for column in range(outputs)], bias)
+def through(matrix: Upper, x: Upper) -> Upper:
+    """xᵀ|W| for |W| [m, k]; x is rounded up to what one exact product leaves room for."""
+    room = 52 - len(matrix.values).bit_length() - largest(matrix.values).bit_length()
+    v = x.within(max(12, room))
+    return Upper(exact_product(v.values[None, :], matrix.values, "a magnitude")[0], matrix.exponent + v.exponent)
 
 
 @dataclass(frozen=True, slots=True)
 class _Signal:
     """What a coordinate can be: `size` bounds the exact value, `error` the distance of the computed one."""
 
-    size: Vector
-    error: Vector
+    size: Upper
+    error: Upper
 
 
-def _through(
-    layer: _Layer, x: _Signal, arithmetic: Arithmetic, what: str, size: Sequence[int] | None = None
+def _affine(
+    matrix: Upper, bias: Upper, x: _Signal, arithmetic: Arithmetic, what: str, size: Upper | None = None
 ) -> _Signal:
     """One affine layer: the computed x·W + b for a computed x; `size` bounds the exact result where that is known
     better.
     """
-    operands = _plus(x.size, x.error)
+    operands = plus(x.size, x.error)
     _require_range(operands, what)
-    reach = layer.reach(operands)
-    _require_range(_plus(reach, layer.bias), what)
-    if size is None:
-        size = _plus(layer.reach(x.size), layer.bias)
-    relative = arithmetic.product_error(len(x.size) + 2, what)
-    rounding = _scaled(_plus(reach, layer.bias), relative)
-    return _Signal(list(size), [e + r + 1 for e, r in zip(layer.reach(x.error), rounding, strict=True)])
+    reach = plus(through(matrix, operands), bias)
+    _require_range(reach, what)
+    rounding = reach.times(arithmetic.product_error(len(matrix.values) + 2, what))
+    error = plus(through(matrix, x.error), rounding, LEAST)
+    return _Signal(plus(through(matrix, x.size), bias) if size is None else size, error)
 
 
-def _added(x: _Signal, y: _Signal, arithmetic: Arithmetic, size: Sequence[int] | None = None) -> _Signal:
-    if size is None:
-        size = _plus(x.size, y.size)
-    error = _plus(x.error, y.error)
-    _require_range(_plus(size, error), "a sum")
-    rounding = _scaled(_plus(size, error), arithmetic.sum_error())
-    return _Signal(list(size), [e + r + 1 for e, r in zip(error, rounding, strict=True)])
+def _added(x: _Signal, y: _Signal, arithmetic: Arithmetic, size: Upper | None = None) -> _Signal:
+    size = plus(x.size, y.size) if size is None else size
+    error = plus(x.error, y.error)
+    computed = plus(size, error)
+    _require_range(computed, "a sum")
+    return _Signal(size, plus(error, computed.times(arithmetic.sum_error()), LEAST))
 
 
 def logit_rounding(model: ModelFile, folded: Folded, circuit: Circuit, semantics: str, cost: Cost) -> int:
@@ -144,103 +179,130 @@ def logit_rounding(model: ModelFile, folded: Folded, circuit: Circuit, semantics
     **Raises** `Rejected(NOT_PROVED)` when the arithmetic gives no bound.
     """
     arithmetic = ARITHMETIC[semantics]
-    unit = Fraction(2) ** -circuit.pre_scale
-    hidden = [
-        # The exact pre-activation is less than two units above the fixed-point one, and what the attention can add.
-        max(0, ceil_units((max(row_a) + max(row_b) + 2 + slack) * unit, UNIT_BITS))
-        for row_a, row_b, slack in zip(circuit.pre_a, circuit.pre_b, circuit.pre_slack, strict=True)
-    ]
-    result = (
-        _transformer(model, folded, circuit, hidden, arithmetic)
-        if model.positions
-        else _circuit(model, hidden, arithmetic)
-    )
-    cost.add("floating point", 6 * sum(len(tensor.integers) for tensor in model.tensors.values()))
-    return result
+    hidden = Upper(integers(circuit.hidden), -circuit.pre_scale)
+    cost.add("floating point", 6 * sum(tensor.values.size for tensor in model.tensors.values()))
+    if model.positions:
+        return _transformer(model, folded, circuit, hidden, arithmetic)
+    return _circuit(model, hidden, arithmetic)
 
 
-def _circuit(model: ModelFile, hidden: Vector, arithmetic: Arithmetic) -> int:
+def _circuit(model: ModelFile, hidden: Upper, arithmetic: Arithmetic) -> int:
     """A folded circuit: one addition, ReLU, one product, two additions; binary64 weights are rounded on loading."""
-    tensors = model.tensors
-    p, n = model.p, tensors["A"].shape[0]
-    a, b = _units(tensors["A"]), _units(tensors["B"])
-    size = [max(a[i * p : (i + 1) * p]) + max(b[i * p : (i + 1) * p]) for i in range(n)]
+    tensors = {name: _tensor(tensor) for name, tensor in model.tensors.items()}
+    a, b = (Upper(tensors[name].values.max(axis=1), tensors[name].exponent) for name in "AB")
+    size = plus(a, b)
     once = arithmetic.sum_error() + 2 * arithmetic.sums + arithmetic.operands
-    pre = _Signal(size, [e + 1 for e in _scaled(size, 2 * once)])
-    weights, q = _units(tensors["W"]), tensors["W"].shape[0]
-    layer = _Layer([weights[c * n : (c + 1) * n] for c in range(q)], [0] * q)
+    pre = plus(size.times(2 * once), LEAST)
+    matrix = Upper(np.ascontiguousarray(tensors["W"].values.T), tensors["W"].exponent)
     skips = [
-        max(units[c * p : (c + 1) * p])
-        for c in range(q)
-        for units in ([_units(tensors[name]) for name in ("S1", "S2") if name in tensors] or [[0] * (q * p)])
+        Upper(integers([largest(tensors[name].values)]), tensors[name].exponent)
+        for name in ("S1", "S2")
+        if name in tensors
     ]
-    bias = max(skips) * 2
-    out = _through(_Layer(layer.columns, [bias] * q), _Signal(hidden, pre.error), arithmetic, "W")
-    return max(_scaled(_plus(out.size, out.error), 4 * once)) + max(out.error) + 1
+    bias = plus(*skips, *skips, LEAST) if skips else LEAST
+    out = _affine(matrix, bias, _Signal(hidden, pre), arithmetic, "W")
+    return plus(plus(out.size, out.error).times(4 * once), out.error, LEAST).ceiling()
 
 
-def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Vector, arithmetic: Arithmetic) -> int:
-    tensors = model.tensors
-    units = {name: _units(tensor) for name, tensor in tensors.items()}
-    d, n = tensors["blocks.0.mlp.W_in"].shape
-    heads, width, _ = tensors["blocks.0.attn.W_O"].shape
-    q = tensors["unembed.b_U"].shape[0]
-    values = units["blocks.0.attn.W_V"]
-    columns = [values[(h * d) * width + k : (h * d + d) * width : width] for h in range(heads) for k in range(width)]
-    w_v = _Layer(columns, units["blocks.0.attn.b_V"])
-    w_o = _layer(units["blocks.0.attn.W_O"], d, units["blocks.0.attn.b_O"])
-    w_in = _layer(units["blocks.0.mlp.W_in"], n, units["blocks.0.mlp.b_in"])
-    w_out = _layer(units["blocks.0.mlp.W_out"], d, units["blocks.0.mlp.b_out"])
-    w_u = _layer(units["unembed.W_U"], q, units["unembed.b_U"])
-    mixed = _Signal([0] * (heads * width), [0] * (heads * width))
-    last = mixed
+def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upper, arithmetic: Arithmetic) -> int:
+    heads, width, d = model.tensors["blocks.0.attn.W_O"].shape
+    n = model.tensors["blocks.0.mlp.b_in"].shape[0]
+
+    def tensor(name: str, *shape: int) -> Upper:
+        return _tensor(model.tensors[name], *shape)
+
+    value = tensor("blocks.0.attn.W_V")
+    w_v = Upper(value.values.transpose(1, 0, 2).reshape(d, heads * width), value.exponent)
+    b_v, w_o = tensor("blocks.0.attn.b_V", heads * width), tensor("blocks.0.attn.W_O", heads * width, d)
+    w_in, w_out, w_u = (tensor(name) for name in ("blocks.0.mlp.W_in", "blocks.0.mlp.W_out", "unembed.W_U"))
+    embed, places = tensor("embed.W_E"), tensor("pos_embed.W_pos")
+    nothing = Upper(np.zeros(1, dtype=np.int64), -2000)
+    mixed = last = _Signal(nothing, nothing)
+    attention, signals = folded.attention, list[_Signal]()
     for index, place in enumerate(model.positions):
-        last = _embedding(model, index, d, arithmetic)
-        size = [ceil_units(x, UNIT_BITS) for x in folded.value_size[index]]
-        value = _through(w_v, last, arithmetic, "W_V", size)
-        weight = max(abs(place.attention_low), abs(place.attention_high))
-        mixed = _Signal(
-            _plus(mixed.size, _scaled(value.size, weight)),
-            _plus(mixed.error, _scaled(value.error, weight)),
-        )
+        count = 1 if place.holds == "=" else model.p
+        tokens = maximum(Upper(embed.values[place.offset : place.offset + count], embed.exponent))
+        position = Upper(places.values[index], places.exponent)
+        summed = _added(_Signal(tokens, nothing), _Signal(position, nothing), arithmetic)
+        # An embedding stored in a narrower format is rounded once more.
+        last = _Signal(summed.size, plus(summed.error, summed.size.times(2 * arithmetic.operands)))
+        signals.append(last)
+    moved = _softmax_error(model, attention, signals, arithmetic) if attention.sides else Fraction(0)
+    for index, signal in enumerate(signals):
+        held = _affine(w_v, b_v, signal, arithmetic, "W_V", maximum(upper(folded.values[index])))
+        ends = zip(attention.middles[index], attention.radii[index], strict=True)
+        weight = max(abs(m) + r for m, r in ends)
+        size, error = held.size.times(weight), plus(held.error, plus(held.size, held.error).times(moved)).times(weight)
+        mixed = _Signal(plus(mixed.size, size), plus(mixed.error, error, LEAST))
     # The mix itself: a product of length T whose weights carry one rounding of their own.
     relative = arithmetic.product_error(len(model.positions) + 1, "attention")
-    rounding = _scaled(_plus(mixed.size, mixed.error), relative)
-    mixed = _Signal(mixed.size, [e + r + 1 for e, r in zip(mixed.error, rounding, strict=True)])
-    attended = _through(w_o, mixed, arithmetic, "W_O")
+    mixed = _Signal(mixed.size, plus(mixed.error, plus(mixed.size, mixed.error).times(relative), LEAST))
+    attended = _affine(w_o, tensor("blocks.0.attn.b_O"), mixed, arithmetic, "W_O")
     before = _added(last, attended, arithmetic, _stream(folded, model, last, attended))
-    pre = _through(w_in, before, arithmetic, "W_in")
+    pre = _affine(w_in, tensor("blocks.0.mlp.b_in"), before, arithmetic, "W_in")
     # The error of the hidden layer reaches the logits through W_out·W_U, the rest through W_U.
-    written = _through(w_out, _Signal(hidden, [0] * n), arithmetic, "W_out")
-    moved = _layer(units["blocks.0.mlp.W_out"], d, [0] * d).reach(pre.error)
-    _require_range(moved, "W_out")
+    exact = _Signal(hidden, hidden.times(Fraction(0)))
+    written = _affine(w_out, tensor("blocks.0.mlp.b_out"), exact, arithmetic, "W_out")
+    spread = through(w_out, pre.error)
+    _require_range(spread, "W_out")
     slope = arithmetic.product_error(n + 2, "W_out")
-    after = _added(before, _Signal(written.size, _plus(written.error, _scaled(moved, slope))), arithmetic)
-    direct = max(_through(w_u, after, arithmetic, "W_U").error)
+    after = _added(before, _Signal(written.size, plus(written.error, spread.times(slope))), arithmetic)
+    direct = _affine(w_u, tensor("unembed.b_U"), after, arithmetic, "W_U").error
     once = (1 + arithmetic.product_error(d + 2, "W_U")) * (1 + arithmetic.sum_error()) - 1
-    carried = max(
-        ceil_units(Fraction(sum(map(mul, (abs(row[c]) + 1 for row in circuit.out), pre.error))), -circuit.out_scale)
-        for c in range(q)
+    carried = through(Upper(np.abs(circuit.out) + np.int64(circuit.out_radius), -circuit.out_scale), pre.error)
+    return plus(direct, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
+
+
+def _softmax_error(
+    model: ModelFile, attention: Pattern, signals: Sequence[_Signal], arithmetic: Arithmetic
+) -> Fraction:
+    """The relative error of a computed attention weight.
+
+    If every computed score is within e of the exact one (rounding of its difference to the largest included), and an
+    exponential within `EXPONENTIAL` units in the last place, a weight changes by a factor within exp(±2e) and
+    roundings: x in all, and exp(x) − 1 <= x + x² for x <= 1/4. That common libraries' exponentials are so good is an
+    assumption.
+
+    **Raises** `Rejected(NOT_PROVED)` when the scores' errors are too large.
+    """
+    scale = model.scale_squared or Fraction(0)
+    bound = Fraction(isqrt(ceil(scale * (1 << 80))) + 1, 1 << 40)  # of the scale, from above
+    unit = arithmetic.sums + arithmetic.result
+    worst = Fraction(0)
+    for head, (query, keys) in enumerate(attention.sides):
+        q = _scored(model, head, "Q", signals[-1], query, arithmetic)
+        for key, signal in zip(keys, signals, strict=True):
+            k = _scored(model, head, "K", signal, key, arithmetic)
+            size = _inner(plus(q.size, q.error), plus(k.size, k.error))
+            error = _inner(q.error, plus(k.size, k.error)) + _inner(plus(q.size, q.error), k.error)
+            relative = arithmetic.product_error(query.shape[1] + 2, "a score") + 8 * unit
+            worst = max(worst, (error + size * (relative + 4 * unit)) * bound)
+    x = 2 * worst + (2 * EXPONENTIAL + len(signals) + 4) * 2 * unit
+    require(x <= Fraction(1, 4), Reason.NOT_PROVED, "attention: the scores have no useful error bound")
+    return x + x * x
+
+
+def _scored(model: ModelFile, head: int, name: str, x: _Signal, exact: Enclosed, arithmetic: Arithmetic) -> _Signal:
+    """Queries or keys of one head."""
+    weight, bias = (upper(model.tensors[f"blocks.0.attn.{kind}_{name}"]) for kind in "Wb")
+    return _affine(
+        Upper(weight.values[head], weight.exponent),
+        Upper(bias.values[head], bias.exponent),
+        x,
+        arithmetic,
+        f"W_{name}",
+        maximum(upper(exact)),
     )
-    around = max(w_u.reach(moved))
-    return direct + carried + max(_scaled([around], once)) + 2
 
 
-def _stream(folded: Folded, model: ModelFile, last: _Signal, attended: _Signal) -> Vector:
+def _inner(x: Upper, y: Upper) -> Fraction:
+    """Σ x·y, exactly."""
+    total = sum(a * b for a, b in zip(x.values.tolist(), y.values.tolist(), strict=True))
+    return Fraction(total) * Fraction(2) ** (x.exponent + y.exponent)
+
+
+def _stream(folded: Folded, model: ModelFile, last: _Signal, attended: _Signal) -> Upper:
     """Bounds of the exact residual stream: the folding's, unless attention intervals could exceed it."""
-    if any(place.attention_low != place.attention_high for place in model.positions):
-        return _plus(last.size, attended.size)
-    return [ceil_units(x, UNIT_BITS) for x in folded.stream_size]
-
-
-def _embedding(model: ModelFile, index: int, d: int, arithmetic: Arithmetic) -> _Signal:
-    """Token plus positional embedding at one position: per coordinate the largest over the tokens it can hold."""
-    place, embed = model.positions[index], model.tensors["embed.W_E"]
-    count = 1 if place.holds == "=" else model.p
-    tokens = _units(embed)[place.offset * d : (place.offset + count) * d]
-    positions = _units(model.tensors["pos_embed.W_pos"])[index * d : (index + 1) * d]
-    token = _Signal([max(tokens[column::d]) for column in range(d)], [0] * d)
-    position = _Signal(positions, [0] * d)
-    relative = 2 * arithmetic.operands  # an embedding stored in a narrower format is rounded once more
-    summed = _added(token, position, arithmetic)
-    return _Signal(summed.size, _plus(summed.error, _scaled(summed.size, relative)))
+    if folded.stream is None or any(map(any, folded.attention.radii)):
+        return plus(last.size, attended.size)
+    return upper(folded.stream)

@@ -18,26 +18,33 @@ POSITIONS = 64
 RATIONAL = 1 << 20  # numerator and denominator of an attention weight
 EXPONENT_64 = 400  # binary64 weights must be zero or between 2^-400 and 2^400
 
+DIRECTIONS = 64
+DIRECTION = 1 << 24  # an entry of a direction is at most 16 in size
 HARMONICS = 8
-SHELLS = 16
-CELLS = 1 << 14
-CELL_WORK = 1 << 30  # harmonics of all families, times p offsets, times cells
-OUTLIER_COST = 8  # outliers may cost p² inputs each, at most so many times the parameters in all
-OUTPUT_FREQUENCIES = 64
-CRITICAL_OFFSETS = 64
+OUTPUT_HARMONICS = 4
+FAMILIES = 256
+NODES = 4096
+AMPLITUDE = 1 << 32
 AMPLITUDE_EXPONENT = 1200
 LISTED_INPUTS = 256
-REFINEMENT_BUDGET = 1 << 20
 
-EXHAUSTIVE_OPERATIONS = 20_000_000_000  # multiply-adds of the exhaustive strategy
+# Work and memory, bounded by the sizes before it starts. Reports say which of them a check came near.
+FOLD_WORK = 1 << 42  # multiply-adds of folding, attention intervals included
+PROFILE_WORK = 1 << 32  # families times p times nodes times harmonics
+EVENTS_PER_ENTRY = 64  # events, per entry of A and B, of a linear check
+LANE_BYTES = 1 << 32  # sums of all inputs held at once: 8 bytes times p² times lanes
+EXACT_LOGITS = 1 << 27  # p² times q of the exact strategy
+EXACT_WORK = 1 << 40  # additions of the exact strategy: (events + p² times orders) times q
 
 PHASE_BITS = 32  # a phase is an integer multiple of 2^-32 turn
-PROFILE_BITS = 24  # a profile coefficient, DC term or shell is an integer multiple of 2^-24
+PROFILE_BITS = 24  # a profile coefficient or DC term is an integer multiple of 2^-24
 PROFILE = 8 << PROFILE_BITS
-AMPLITUDE = 1 << 32
+DIRECTION_BITS = 20  # an entry of a direction is an integer multiple of 2^-20
 
 PRE_BITS = 26  # the largest quantised pre-activation summand is below 2^26
 OUT_BITS = 26  # the largest quantised output weight is below 2^26
-TABLE_BITS = 30  # sines and cosines are integer multiples of 2^-30, off by at most one unit
+SUM_BITS = 60  # a sum over neurons is below 2^60
+TABLE_BITS = 30  # sines and cosines are integer multiples of 2^-30
 PRECISION = 128  # of balls, in bits
 MOMENTS = 128  # of the harmonic method: modes |m| <= MOMENTS
+FULL_PRODUCT = 128  # up to this p all margins come from one exact product; beyond, from discs and a few of them

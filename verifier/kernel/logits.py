@@ -1,401 +1,511 @@
-"""Theorems L and A: every logit near a closed form, and the margin of every input (docs/theory.md §4, §5).
+"""Theorems L, A and X: every logit near the closed form, the margin of every input, and which answers the closed form
+alone explains (docs/theory.md §5 to §7).
 
-The sums of `arcs` are taken one offset δ = a − b at a time. For each input C_j is turned by e(j(a + b)/p) into
-R_j(b), which depends on b only as far as the quadrature is not exact; a centre G_j(δ) with a radius therefore serves
-all b of a δ. All numbers are integers in units of 2^-(scale − drop + 1): the sums come doubled.
+Everything is in *logit units* of 2^`exponent`, integers; `Scale` says how the lanes of Lemma B get there. The circuit
+is the fixed-point one: Lemma K's errors and Theorem F's are added by the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from heapq import nsmallest
-from itertools import chain
 from math import isqrt
-from operator import add, mul, sub
 
-from verifier.kernel.arcs import MID_BITS, ArcSums, abs_bounds
-from verifier.kernel.certificate import Certificate
-from verifier.kernel.circuit import Circuit
+import numpy as np
+
+from verifier.kernel import limits
+from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
+from verifier.kernel.closed_form import ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
-from verifier.kernel.limits import TABLE_BITS
-from verifier.kernel.packing import pack_wide, unpack_wide
-from verifier.kernel.quadrature import BOUND_BITS, Quadrature
-from verifier.kernel.tables import circle
+from verifier.kernel.directions import LaneSums
+from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
+from verifier.kernel.quadrature import LENS_BITS, Quadrature
+from verifier.kernel.tables import TABLE_ERROR, Points, roots
 
-ONE = 1 << TABLE_BITS
-UNBOUNDED = 1 << 128  # above every margin: wide lanes hold less than 2^126
+BLOCK_BYTES = 1 << 21  # of the logits of several t
+CRITICAL = 64  # offsets d evaluated for one δ, at most, where not all are
+STEP = 4  # of them at a time
+SQUARE_BITS = 30  # of numbers that are squared
+FINER = 8  # bits that Fourier coefficients of directions have more than the directions
+NEVER = 1 << 61  # above every margin
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """One input (a, b): R_j as (re, im) pairs, a radius for each, the rest η, and the lower bound over outputs beyond
-    p.
-    """
-
-    turned: list[int]
-    radii: list[int]
-    rest: int
-    over: int
+def units_up(value: int, exponent: int, target: int) -> int:
+    """value·2^`exponent` in units of 2^`target`, rounded up."""
+    shift = exponent - target
+    return value << shift if shift >= 0 else -(-value >> -shift)
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """All inputs of one δ by column, each in order of b; the columns are those of `Input`.
-
-    `ranges`: the least and the greatest entry of every column of `turned`.
-    """
-
-    turned: list[list[int]]
-    ranges: list[tuple[int, int]]
-    radii: list[list[int]]
-    rest: list[int]
-    over: list[int]
-
-
-@dataclass(frozen=True, slots=True)
-class Directions:
-    """Row d: what Σ_j Re[R_j(1 − e(jd/p))] − Σ_j |1 − e(jd/p)|·radius_j − tail is as one dot product, in units of
-    2^-30.
-    """
-
-    rows: tuple[tuple[int, ...], ...]
-    packed: tuple[int, ...]  # column by column, over d, in wide lanes; without the tail's column
-
-
-@lru_cache(maxsize=2)
-def directions(p: int, frequencies: tuple[int, ...]) -> Directions:
-    """Rows for d = 1..p−1 over (re, im) pairs, then radii, then the tail. Entries are off by at most one unit."""
-    table = circle(p)
-    rows = []
-    for d in range(1, p):
-        points = [(ONE - table.cosines[j * d % p], table.sines[j * d % p]) for j in frequencies]
-        sizes = (-isqrt((x + 1) * (x + 1) + (abs(y) + 1) * (abs(y) + 1)) - 1 for x, y in points)
-        rows.append((*chain.from_iterable(points), *sizes, -1))
-    return Directions(tuple(rows), tuple(map(pack_wide, list(zip(*rows, strict=True))[:-1])))
-
-
-@lru_cache(maxsize=128)
-def _around(size: int, step: int, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """cos and sin of step·x/size turns for x = 0..length−1, from the table."""
-    table = circle(size)
-    places = [step * x % size for x in range(length)]
-    return tuple(table.cosines[m] for m in places), tuple(table.sines[m] for m in places)
-
-
-def columns_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> Inputs:
-    """All inputs of one δ.
-
-    R_j = C_j·e(j(2b + δ)/p); the table's error, at most (|re| + |im|)·2^-30 for the largest of the δ, and the rounding
-    join the radius.
-    """
-    p, count, bits = arc.sums.p, len(frequencies), TABLE_BITS
-    columns = arc.sums.at_offset(delta)
-    turned, radii = [], []
-    for index, j in enumerate(frequencies):
-        re, im, radius = columns[2 * index], columns[2 * index + 1], columns[2 * count + index]
-        wave = _around(p, j, 3 * p)
-        cosines, sines = (part[delta : delta + 2 * p : 2] for part in wave)
-        turned.append([(x * c - y * s) >> bits for x, y, c, s in zip(re, im, cosines, sines, strict=True)])
-        turned.append([(x * s + y * c) >> bits for x, y, c, s in zip(re, im, cosines, sines, strict=True)])
-        slack = ((_largest(re) + _largest(im)) >> (bits - 1)) + 3
-        radii.append([r + slack for r in radius])
-    rest = [2 * x for x in columns[3 * count]]
-    over = columns[3 * count + 1] if len(columns) > 3 * count + 1 else [0] * p
-    return Inputs(turned, [(min(column), max(column)) for column in turned], radii, rest, over)
-
-
-def _largest(column: list[int]) -> int:
-    return max(max(column), -min(column))
-
-
-def inputs_at(arc: ArcSums, frequencies: tuple[int, ...], delta: int) -> list[Input]:
-    """The same input by input, in order of b."""
-    x = columns_at(arc, frequencies, delta)
-    rows = zip(zip(*x.turned, strict=True), zip(*x.radii, strict=True), x.rest, x.over, strict=True)
-    return [Input(list(turned), list(radii), rest, over) for turned, radii, rest, over in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class ClosedForm:
-    """The closed form Σ_k Re[G_k(δ)·e(k(c − a − b)/p)] over the families' frequencies.
-
-    G_k(δ) = e(kδ/p)·Σ_g Q_g·∫ReLU(T_{g,δ}(x))·e(2x)dx: every family's own profile, integrated, times its moment Q_−2.
-    `terms[k][δ]` is (re, im, error): the error bounds the distance of the two integers from twice the exact value.
-    """
-
-    terms: dict[int, list[tuple[int, int, int]]]
-
-    def amplitude(self, k: int) -> int:
-        """A lower bound of twice the largest |G_k(δ)|, and 0 if none is known."""
-        return max(0, *(isqrt(re * re + im * im) - error for re, im, error in self.terms[k]))
-
-
-def closed_form(
-    arc: ArcSums, certificate: Certificate, moments: Sequence[tuple[int, int]], p: int, cost: Cost
-) -> ClosedForm:
-    """The closed form from Lemma I and the families' moments; O(families · p)."""
-    table, shift = circle(p), MID_BITS - 1
-    sums: dict[int, list[tuple[int, int, int]]] = {}
-    for family, (q_re, q_im), integrals in zip(certificate.families, moments, arc.integrals, strict=True):
-        size = abs(q_re) + abs(q_im) + 2
-        row = sums.setdefault(family.frequency, [(0, 0, 0)] * p)
-        for delta, s in enumerate(integrals):
-            re, im, error = row[delta]
-            row[delta] = (
-                re + ((s.re * q_re - s.im * q_im) >> shift),
-                im + ((s.re * q_im + s.im * q_re) >> shift),
-                error + ((size * s.error + 2 * (abs(s.re) + abs(s.im))) >> shift) + 4,
-            )
-    terms = {}
-    for k, row in sums.items():
-        turned = []
-        for delta, (re, im, error) in enumerate(row):
-            cosine, sine = table.cosines[k * delta % p], table.sines[k * delta % p]
-            turned.append(
-                (
-                    (re * cosine - im * sine) >> TABLE_BITS,
-                    (re * sine + im * cosine) >> TABLE_BITS,
-                    error + ((abs(re) + abs(im)) >> (TABLE_BITS - 1)) + 3,
-                )
-            )
-        terms[k] = turned
-    cost.add("closed form", 12 * p * len(certificate.families))
-    return ClosedForm(terms)
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """The terms of Theorem L, each an upper bound over all inputs, in lane units doubled.
+class Lanes:
+    """Lemma B's lanes, made ready for exact products: logit_c − logit_c′ = (U[c] − U[c′])·S ± (η + `rounding`).
 
     **Fields**
 
-    - `quadrature`: by frequency, Theorem Q at the scale of the logits (the output angles are in it).
-    - `profile`: by frequency, what the real neurons, the skip and the other families add to that error: the distance
-      between the real sum minus its closed form and the pure cosines' sum minus theirs.
-    - `other`: by output frequency that is no family's: all that is written there.
-    - `band`: radii of the ReLU lemma. `output`: half the neurons' rests. `skip`: half the skips' rests.
+    - `sums` [p, p, L], `directions` [q, L]: their product is in logit units of 2^`exponent`. `directions` is None for
+      the exact strategy: then the sums are the logits.
+    - `rest` [p, p]: η. `over` [p, p]: Lemma B's bound for outputs beyond p. Both in logit units.
+    - `rounding`: what rounding the sums may change in a difference of two logits.
     """
 
-    quadrature: dict[int, int]
-    profile: dict[int, int]
-    other: dict[int, int]
-    band: int
-    output: int
-    skip: int
+    sums: Ints
+    directions: Ints | None
+    rest: Ints
+    over: Ints
+    rounding: int
+    exponent: int
+
+
+def prepare(found: LaneSums, scale: int) -> Lanes:
+    """Round the sums so that one product in binary64 is exact; `scale` is pre_scale + out_scale."""
+    p = found.sums.shape[0]
+    if found.directions is None:
+        return Lanes(found.sums, None, zeros(p, p), zeros(p, p), 0, -scale)
+    u = found.directions
+    bits = SIGNIFICAND - largest(u).bit_length() - (u.shape[1] - 1).bit_length() - 1
+    drop = max(0, largest(found.sums).bit_length() - bits)
+    lift = DIRECTION_BITS - drop
+    rest, over = (zeros(p, p) if part is None else part for part in (found.rest, found.over))
+    require_capacity(max(largest(rest), largest(over)) << max(lift, 0), "a rest")
+    return Lanes(
+        sums=rounded(found.sums, drop),
+        directions=u,
+        # A half of a unit for every lane and both logits.
+        rounding=int(np.abs(u).sum(axis=1).max()),
+        rest=rest << lift if lift >= 0 else -(-rest >> -lift),
+        over=over << lift if lift >= 0 else over >> -lift,
+        exponent=found.drop - scale + drop - DIRECTION_BITS,
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Logits:
-    """Theorems L and A for the fixed-point circuit.
+    """What holds at every input, in logit units; [p, p] is by (a, b), [p] by δ = a − b.
 
     **Fields**
 
-    - `margins[a][b]`: lower bound of logit_{a+b} minus every other logit, in units of 2^-(scale − drop + 1 + 30).
-    - `max_error`: upper bound, over all inputs and c < p, of |logit_c − μ(a,b) − closed form|, in units of 2^-(scale
-      − drop + 1).
-    - `naive`: the same if the quadrature bound were the naive 4/(3π) at every frequency.
-    - `network`: by family frequency, upper bound over all inputs of |R_k − G_k| plus its radius, in units of 2^-(scale
-      − drop + 1): how far the network itself, at that frequency, is from the closed form.
+    - `margins` [p, p]: at most logit_{a+b} − logit_c for every other c < p. `beyond` [p, p]: the same for c >= p.
+    - `deviations` [p, p]: at least |logit_c − μ − closed form| for every c < p.
+    - `spread` [p, p]: by δ and d = c − (a + b), the largest |gap − closed gap| over b; column 0 is 0.
+    - `gaps` [p, p]: by δ and d, the closed form's gaps, at most; column 0 is not used.
+    - `network`, `profile`: by frequency, at least |R_k − G_k|, and what of it the idealised rule does not account for.
+    - `other`: at least half the range over c of what is written at other frequencies. `rest`: at least η/2.
+    - `slack`: the deviations are above the true ones by at most so much, when η is zero.
     """
 
-    margins: list[list[int]]
-    max_error: int
-    budget: Budget
-    naive: int
+    margins: Ints
+    beyond: Ints
+    deviations: Ints
+    spread: Ints
+    gaps: Ints
     network: dict[int, int]
+    profile: dict[int, int]
+    other: int
+    rest: int
+    slack: int
+
+
+def _classes(p: int) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """All inputs by t = a + b mod p, so that rows are of one δ each: (t [T], δ [p], a [T, p]).
+
+    For odd p every t has every δ once. For even p a t has the δ of its parity, each twice: the second half of the rows
+    repeats the δ of the first, with a + p/2.
+    """
+    if p % 2:
+        t, delta = np.arange(p, dtype=np.int64), np.arange(p, dtype=np.int64)
+        yield t, delta, (t[:, None] + delta) * ((p + 1) // 2) % p
+        return
+    for parity in (0, 1):
+        t, delta = np.arange(parity, p, 2, dtype=np.int64), np.arange(parity, p, 2, dtype=np.int64)
+        a = (t[:, None] + delta) // 2 % p
+        yield t, np.concatenate([delta, delta]), np.concatenate([a, (a + p // 2) % p], axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """The inputs with a few t = a + b: `own` [T, p, L] are their sums, row r having `delta`[r]."""
+
+    t: Ints
+    delta: Ints
+    a: Ints
+    b: Ints
+    own: Ints
+
+    def raise_to(self, table: Ints, found: Ints) -> None:
+        """Raise table[δ] to the largest of `found` [T, p, …] over t."""
+        most, half = found.max(axis=0), (len(self.delta) + 1) // 2
+        for rows in (slice(0, half), slice(half, None)):  # within a half no δ repeats
+            table[self.delta[rows]] = np.maximum(table[self.delta[rows]], most[rows])
+
+
+def _blocks(lanes: Lanes, width: int) -> Iterator[_Block]:
+    """All inputs, as many t at a time as keep [T, p, width] in the cache."""
+    p = lanes.sums.shape[0]
+    step = max(1, BLOCK_BYTES // (8 * p * width))
+    for t, delta, a in _classes(p):
+        for start in range(0, len(t), step):
+            now, rows = t[start : start + step], a[start : start + step]
+            b = (now[:, None] - rows) % p
+            yield _Block(now, delta, rows, b, lanes.sums[rows, b])
+
+
+def _relative(lanes: Lanes, block: _Block) -> Ints:
+    """Logits relative to the right one: [T, p, d] with c = t + d mod p."""
+    c = (block.t[:, None] + np.arange(lanes.sums.shape[0], dtype=np.int64)) % lanes.sums.shape[0]
+    if lanes.directions is None:
+        found: Ints = np.take_along_axis(block.own, c[:, None, :], axis=2)
+        return found
+    return exact_product(block.own, np.ascontiguousarray(lanes.directions[c].transpose(0, 2, 1)), "a logit")
+
+
+def _beyond(lanes: Lanes, block: _Block) -> Ints | None:
+    """The logits beyond p: [T, p, q − p], None if there are none."""
+    p = lanes.sums.shape[0]
+    if lanes.directions is None:
+        return block.own[:, :, p:] if block.own.shape[2] > p else None
+    if len(lanes.directions) == p:
+        return None
+    return exact_product(block.own, np.ascontiguousarray(lanes.directions[p:].T), "a logit")
+
+
+@dataclass(frozen=True, slots=True)
+class _Waves:
+    """Fourier rows of the directions: R_j = e(jt/p)·(2/p)·Σ_{c<p} logit_c·e(−jc/p) is a product with them.
+
+    **Fields**
+
+    - `frequencies` [J]; `re`, `im` [L, J], of the first p outputs of every direction, in units of 2^-`bits` of them.
+    - `off`: each is within so many units of the truth, as a point; turning by e(jt/p) adds what `turned` says.
+    - `spans` [L]: range over c < p of what the directions hold at no frequency of the form, in the same units,
+      rounded up.
+    """
+
+    frequencies: Ints
+    re: Ints
+    im: Ints
+    off: int
+    bits: int
+    spans: Ints
+
+    def turned(self, t: Ints, p: int) -> Ints:
+        """[T, L, 2J]: the rows times e(jt/p), real parts and imaginary parts."""
+        cosines, sines = (part[:, None, :] for part in roots(p, t[:, None] * self.frequencies))
+        re = rounded(self.re * cosines - self.im * sines, TABLE_BITS)
+        im = rounded(self.re * sines + self.im * cosines, TABLE_BITS)
+        return np.concatenate([re, im], axis=2)
+
+    @property
+    def error(self) -> int:
+        """Of a point of `turned`: `off`, the table and rounding."""
+        return self.off + (2 * TABLE_ERROR * max(largest(self.re), largest(self.im)) >> TABLE_BITS) + 1
+
+
+def _waves(lanes: Lanes, form: ClosedForm) -> _Waves:
+    p, frequencies = lanes.sums.shape[0], list(form.terms)
+    if lanes.directions is None:  # every logit is a lane of its own: a unit vector as direction
+        rows, bits = np.eye(p, dtype=np.int64) << DIRECTION_BITS, DIRECTION_BITS
+    else:
+        room = 58 - sum(x.bit_length() for x in (largest(lanes.sums), largest(lanes.directions), lanes.sums.shape[2]))
+        bits = max(0, min(FINER, room))
+        rows = np.ascontiguousarray(lanes.directions[:p].T) << bits
+    c = np.arange(p, dtype=np.int64)
+    left, found, error = rows, [], 0
+    for j in frequencies:
+        re, im, off = fourier(rows, p, j)
+        cosines, sines = roots(p, j * c)
+        left = left - rounded(re[:, None] * cosines - im[:, None] * sines, TABLE_BITS)
+        found.append((re, im, off))
+        error += off + 1 + (2 * TABLE_ERROR * max(largest(re), largest(im)) >> TABLE_BITS)
+    re, im = (np.array([row[part] for row in found], dtype=np.int64).reshape(-1, len(rows)).T for part in (0, 1))
+    spans = left.max(axis=1) - left.min(axis=1) + 2 * error
+    off = max((row[2] for row in found), default=0)
+    return _Waves(np.array(frequencies, dtype=np.int64), re, im, off, bits, spans)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ideal:
+    """What the idealised rule of one frequency differs by from its integral: 2|cos πk(a − b)/p|·W·lens, in wave units.
+
+    The pre-activations of the rule's pure cosines are α·(cos 2π(ka/p + φ) + cos 2π(kb/p + φ)) =
+    2α·cos(πk(a − b)/p)·cos 2π(k(a + b)/2p + φ). `size`·2^`exponent` is 2W/2^LENS_BITS.
+    """
+
+    rule: Quadrature
+    size: int
+    exponent: int
+
+    @classmethod
+    def of(cls, rule: Quadrature, weight: tuple[int, int], unit: int) -> _Ideal:
+        drop = max(0, weight[0].bit_length() - 29)
+        return cls(rule, (weight[0] >> drop) + 1, weight[1] + drop - unit - LENS_BITS + 1)
+
+    def at(self, block: _Block, p: int) -> Points:
+        k, found = self.rule.frequency, []
+        heights = roots(2 * p, k * (block.a - block.b))[0]
+        place = (k * (block.a + block.b) + p * (heights < 0)) % (2 * p)
+        for part in self.rule.lens:
+            value = rounded(part[place] * np.abs(heights), TABLE_BITS) * np.int64(self.size)
+            found.append(shifted(value, max(self.exponent, -62)))
+        return found[0], found[1]
+
+    def bounds(self) -> tuple[int, int]:
+        """What no value exceeds as a point, and how far one may be from the truth, in wave units."""
+        far = max(largest(part) for part in self.rule.lens)
+        error = self.size * (self.rule.lens_error + (2 * TABLE_ERROR * far >> TABLE_BITS) + 4) + 2 * far
+        return units_up(2 * far * self.size, self.exponent, 0) + 4, units_up(error, self.exponent, 0) + 4
+
+
+def _squares(re: Ints, im: Ints, shift: int) -> Ints:
+    """|re + i·im|²/4^`shift`, each part rounded down. Premise: both below 2^(SQUARE_BITS + shift)."""
+    x, y = re >> shift, im >> shift
+    return x * x + y * y
+
+
+def _root(square: int, shift: int) -> int:
+    """An upper bound of the number that `_squares` squared."""
+    return (isqrt(square) + 3) << shift
+
+
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """What one sweep over all inputs found.
+
+    **Fields**
+
+    - by δ, in wave units: `low`, `high` [p, 2J]: ranges of R_j, real parts and then imaginary ones; `other` [p]: range
+      over c < p of what is written at no frequency of the form.
+    - `network` [p, J], `profile` [J]: squares of |R_j − G_j|, and of what the idealised rule leaves of it, as
+      `_squares` has them with `shift`.
+    - in logit units: `beyond` [p, p], by input: logit_{a+b} less the largest logit beyond p, NEVER if there is none. If
+      every logit was evaluated, `margins` and `ranges` [p, p], by input: the least gap, and the range over c < p of the
+      deviations; and `spread` [p, p], by δ and d: the largest |gap − closed gap|.
+    """
+
+    low: Ints
+    high: Ints
+    other: Ints
+    network: Ints
+    profile: Ints
+    shift: int
+    beyond: Ints
+    margins: Ints
+    ranges: Ints
+    spread: Ints
+
+
+def _sweep(
+    lanes: Lanes, waves: _Waves, form: Ints, gaps: Ints, ideals: dict[int, _Ideal], lost: int, observe: Observer
+) -> _Swept:
+    """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the closed form's, by δ and d; `lost`: bits that sums
+    drop."""
+    p, count = lanes.sums.shape[0], len(waves.frequencies)
+    full = p <= limits.FULL_PRODUCT or lanes.directions is None
+    sizes = np.abs(lanes.sums[:, :, : len(waves.spans)]).max(axis=(0, 1)) >> lost
+    reach = int(exact_product(sizes[None, :] + 1, (np.abs(waves.re) + np.abs(waves.im)), "a wave").max(initial=0))
+    reach += 2 * largest(form) + max((ideal.bounds()[0] for ideal in ideals.values()), default=0)
+    shift = max(0, reach.bit_length() - SQUARE_BITS)
+    found = _Swept(
+        low=np.full((p, 2 * count), NEVER, dtype=np.int64),
+        high=np.full((p, 2 * count), -NEVER, dtype=np.int64),
+        other=zeros(p),
+        network=zeros(p, count),
+        profile=zeros(count),
+        shift=shift,
+        beyond=np.full((p, p), NEVER, dtype=np.int64),
+        margins=np.full((p, p), NEVER, dtype=np.int64),
+        ranges=zeros(p, p),
+        spread=zeros(p, p),
+    )
+    lowest = found.high.copy()  # of −R_j
+    for block in _blocks(lanes, p if full else 2 * (lanes.sums.shape[2] + 4 * count)):
+        observe("logits", int(block.t[0]), p)
+        own = rounded(block.own[:, :, : len(waves.spans)], lost)
+        wave = exact_product(own, waves.turned(block.t, p), "a wave")
+        block.raise_to(found.high, wave)
+        block.raise_to(lowest, -wave)
+        wave -= form[block.delta]
+        block.raise_to(found.network, _squares(wave[:, :, :count], wave[:, :, count:], shift))
+        for index, j in enumerate(waves.frequencies.tolist()):
+            if j in ideals:
+                re, im = ideals[j].at(block, p)
+                squares = _squares(wave[:, :, index] - re, wave[:, :, count + index] - im, shift)
+                found.profile[index] = max(int(found.profile[index]), int(squares.max()))
+        if lanes.directions is not None:
+            block.raise_to(found.other, exact_product(np.abs(own), waves.spans[:, None], "a rest")[:, :, 0])
+        others, right = _beyond(lanes, block), block.own[:, :, :1]
+        if full:
+            values = _relative(lanes, block)
+            right = values[:, :, :1]
+            if lanes.directions is None:
+                block.raise_to(found.other, _left(values, wave + form[block.delta], waves, lost))
+            gap = right - values
+            found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
+            gap -= gaps[block.delta]
+            found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
+            block.raise_to(found.spread, np.abs(gap))
+        elif others is not None and lanes.directions is not None:
+            right = (block.own * lanes.directions[block.t][:, None, :]).sum(axis=2, keepdims=True, dtype=np.int64)
+        if others is not None:
+            found.beyond[block.a, block.b] = (right - others).min(axis=2)
+    np.negative(lowest, out=found.low)
+    return found
+
+
+def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
+    """Exact strategy: the range over d of the logits less their waves, in wave units, rounded up."""
+    p = values.shape[2]
+    cosines, sines = roots(p, waves.frequencies[:, None] * np.arange(p, dtype=np.int64))
+    parts = exact_product(rounded(wave, waves.bits), np.concatenate([cosines, -sines]), "a wave")
+    rest = rounded(values, lost) - rounded(parts, TABLE_BITS)
+    # Of an entry, in units of the reduced sums: two halves, one for each wave, and the table's share of all waves.
+    share = 2 * TABLE_ERROR * largest(wave) * len(waves.frequencies) >> TABLE_BITS + waves.bits
+    left: Ints = (rest.max(axis=2) - rest.min(axis=2) + 2 * (2 + len(waves.frequencies) + share)) << waves.bits
+    return left
+
+
+def _discs(
+    lanes: Lanes, directions: Ints, swept: _Swept, waves: _Waves, slack: Ints, unit: int, error: int, cost: Cost
+) -> Ints:
+    """Theorem A without evaluating every d: margins [p, p] by input, before `slack` [p, p] is charged.
+
+    For one δ the R_j of all inputs lie in a disc around the middle of their ranges, and what is written at other
+    frequencies is bounded, so that for every d at once, at every input of the δ,
+
+        logit_t − logit_{t+d} >= Σ_j Re[c_j(1 − e(jd/p))] − Σ_j |1 − e(jd/p)|·r_j − other.
+
+    The d with the least bounds are then evaluated exactly, until the next bound is above the least margin found.
+    """
+    p, count = len(swept.other), len(waves.frequencies)
+    centre = (swept.low + swept.high) >> 1
+    reach = (swept.high - swept.low + 3) >> 1
+    radius = size_bound(reach[:, :count], reach[:, count:]) + error
+    drop = max(0, max(largest(centre), largest(radius)).bit_length() - 26)
+    d = np.arange(p, dtype=np.int64)
+    cosines, sines = roots(p, waves.frequencies[:, None] * d)
+    one = np.int64(1 << TABLE_BITS)
+    chords = size_bound(one - cosines, sines) + TABLE_ERROR
+    bound = exact_product(rounded(centre, drop), np.concatenate([one - cosines, sines]), "a disc")
+    bound -= exact_product(-(-radius >> drop) + 1, chords, "a disc")
+    lost = TABLE_ERROR * 2 * count * (largest(centre) >> drop) + (1 << TABLE_BITS)
+    least = (
+        shifted(((bound - np.int64(lost)) >> TABLE_BITS) << drop, unit) - (-shifted(-swept.other, unit))[:, None] - 1
+    )
+    least[:, 0] = NEVER
+    critical = min(CRITICAL, p - 1)
+    chosen = np.argsort(least, axis=1, kind="stable")[:, : critical + 1]
+    bounds = np.take_along_axis(least, chosen, axis=1)
+    found, evaluated = np.full((p, p), NEVER, dtype=np.int64), np.zeros(p, dtype=np.int64)  # [δ, t]
+    a, b = d[:, None], d[None, :]
+    charged = zeros(p, p)
+    np.maximum.at(charged, ((a - b) % p, (a + b) % p), slack)
+    widest = charged.max(axis=1)
+    for start in range(0, critical, STEP):
+        active = bounds[:, start] - widest < (found - charged).min(axis=1)
+        if not active.any():
+            break
+        stop = min(start + STEP, critical)
+        evaluated[active] = stop
+        for block in _blocks(lanes, 2 * STEP * lanes.sums.shape[2]):
+            rows = np.flatnonzero(active[block.delta])
+            delta, own, t = block.delta[rows], block.own[:, rows], block.t[:, None]
+            least_gap = np.full((len(block.t), len(rows)), NEVER, dtype=np.int64)
+            for offset in chosen[delta, start:stop].T:
+                gap = np.einsum("trl,trl->tr", own, directions[block.t][:, None, :] - directions[(t + offset) % p])
+                np.minimum(least_gap, gap, out=least_gap)
+            np.minimum.at(found, (delta[None, :], t), least_gap)
+        cost.add("discs", int(active.sum()) * p * STEP * 2 * lanes.sums.shape[2])
+    rest = np.concatenate([bounds, np.full((p, 1), NEVER, dtype=np.int64)], axis=1)[d, evaluated]
+    found = np.minimum(found, rest[:, None])
+    margins: Ints = found[(a - b) % p, (a + b) % p]
+    return margins
 
 
 def logits(
-    arc: ArcSums,
-    rules: Sequence[Quadrature],
+    lanes: Lanes,
     form: ClosedForm,
-    circuit: Circuit,
-    certificate: Certificate,
-    needed: int,
+    rules: dict[int, Quadrature],
+    weights: dict[int, tuple[int, int]],
     cost: Cost,
     observe: Observer,
 ) -> Logits:
-    """Theorems L and A by the linear pass, one δ at a time; a margin counts when it is above `needed`."""
-    p, frequencies = circuit.p, certificate.output_frequencies
-    toward = directions(p, frequencies)
-    margins = [[0] * p for _ in range(p)]
-    terms = _Terms(rules, form, frequencies, p)
-    beyond = circuit.outputs > p
-    evaluations = 0
-    for delta in range(p):
-        if delta % 16 == 0:
-            observe("margins", delta, p)
-        inputs = columns_at(arc, frequencies, delta)
-        found, evaluated = _margins(inputs, toward, certificate.critical_offsets, beyond, needed)
-        for b, margin in enumerate(found):
-            margins[(b + delta) % p][b] = margin
-        evaluations += 1 + evaluated
-        terms.add(inputs, delta)
-    observe("margins", p, p)
-    count = len(frequencies)
-    cost.add("rotation", 8 * p * p * count)
-    cost.add("centres", 4 * p * p * count)
-    cost.add("margins", evaluations * p * (3 * count + 1))
-    cost.add("closed form", 8 * p * p * count)
-    return Logits(margins, *terms.result(arc.skip_rest), terms.network)
+    """Theorems L and A for the circuit.
 
-
-def _margins(inputs: Inputs, toward: Directions, critical: int, beyond: bool, needed: int) -> tuple[list[int], int]:
-    """Theorem A for one δ: branch and bound over the output offsets d.
-
-    A disc around a centre bounds the margin of every d at once. The d with the least bounds are then evaluated at every
-    input, until the next bound is above `needed` and above the least margin found, or `critical` have been. Returns
-    the margin of each input, in units of 2^-30 of the inputs' units, and how many d were evaluated.
+    `rules`, `weights`: Theorem Q by frequency, and W there as (integer, exponent of logit units).
     """
-    turned, radii, count = inputs.turned, inputs.radii, len(inputs.rest)
-    centre = [(low + high) >> 1 for low, high in inputs.ranges]
-    discs = []
-    for j, radius in enumerate(radii):
-        x, y = centre[2 * j], centre[2 * j + 1]
-        most = max(
-            [(re - x) * (re - x) + (im - y) * (im - y) for re, im in zip(*turned[2 * j : 2 * j + 2], strict=True)]
-        )
-        discs.append(isqrt(most) + 1 + max(radius))
-    tail = (max(inputs.rest) << TABLE_BITS) + sum(map(abs, centre))
-    # Lanes: at most 3·64 products of less than 2^63 and 2^32.
-    values = unpack_wide(sum(map(mul, [*centre, *discs], toward.packed)), len(toward.rows))
-    bounds = nsmallest(critical + 1, zip(values, range(len(values)), strict=True))
-    found = _beyond_margins(inputs) if beyond else [UNBOUNDED] * count
-    vectors: list[int] = []
-    tails: list[int] = []
-    for evaluated, (value, d) in enumerate(bounds):
-        bound = value - tail
-        enough = evaluated > 0 and bound > needed and bound >= min(found)
-        if enough or evaluated == critical:
-            return [y if y < bound else bound for y in found], evaluated
-        if not vectors:
-            vectors = [pack_wide(column) for column in chain(turned, radii)]
-            tails = _tails(inputs)
-        margins = unpack_wide(sum(map(mul, vectors, toward.rows[d])), count)
-        found = list(map(min, found, map(sub, margins, tails)))
-    return found, len(bounds)
+    p, exact = lanes.sums.shape[0], lanes.directions is None
+    waves, width, count = _waves(lanes, form), lanes.sums.shape[2], len(form.terms)
+    lost = max(0, largest(lanes.sums).bit_length() - 26) if exact else 0
+    unit = lost - waves.bits  # wave units are logit units times 2^unit
+    table, off = form.table()
+    gaps = table[:, :1] - table
+    coefficients, form_errors = _coefficients(form, unit)
+    ideals = {k: _Ideal.of(rule, weights[k], unit) for k, rule in rules.items()}
+    swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
+    # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
+    sizes = int(np.abs(lanes.sums).max(axis=(0, 1)).sum()) >> lost
+    error = waves.error * (sizes + width) + int((np.abs(waves.re) + np.abs(waves.im)).sum(axis=0).max(initial=0)) + 1
+
+    def up(value: int) -> int:
+        return units_up(value, unit, 0)
+
+    rest, slack = largest(lanes.rest), lanes.rest + np.int64(lanes.rounding)
+    network, profile = {}, {}
+    for index, j in enumerate(form.terms):
+        network[j] = up(_root(int(swept.network[:, index].max()), swept.shift) + error + form_errors[index]) + rest
+        if j in ideals:
+            found = _root(int(swept.profile[index]), swept.shift) + error + form_errors[index] + ideals[j].bounds()[1]
+            profile[j] = up(found)
+    cost.add("waves", p * p * (2 * width * count + 30 * count))
+    errors, c = np.array(off, dtype=np.int64), np.arange(p, dtype=np.int64)
+    delta = np.subtract.outer(c, c) % p
+    widest = zeros(p)
+    np.maximum.at(widest, delta, slack)
+    if lanes.directions is None or p <= limits.FULL_PRODUCT:
+        margins, deviations = swept.margins, (swept.ranges + slack + 1) >> 1
+        spread = swept.spread + widest[:, None]
+        cost.add("logits", p * p * p * (8 if exact else width + 8))
+    else:
+        margins = _discs(lanes, lanes.directions, swept, waves, slack, unit, error, cost)
+        most = [
+            [_root(x, swept.shift) + error + e for x, e in zip(row, form_errors, strict=True)]
+            for row in swept.network.tolist()
+        ]
+        other = swept.other.tolist()
+        deviations = np.array([up(sum(row) + (x + 1 >> 1)) for row, x in zip(most, other, strict=True)], dtype=np.int64)
+        deviations = deviations[delta] + ((slack + 1) >> 1)
+        spread = _spread(most, other, waves, p, unit) + widest[:, None]
+        cost.add("discs", 4 * p * p * count)
+    return Logits(
+        margins=margins - slack,
+        beyond=np.where(swept.beyond == NEVER, NEVER, swept.beyond + lanes.over - lanes.rounding),
+        deviations=deviations + errors[delta],
+        spread=spread + 2 * errors[:, None],
+        gaps=gaps - 2 * errors[:, None],
+        network=network,
+        profile=profile,
+        other=units_up(largest(swept.other), unit - 1, 0),
+        rest=(rest + 1) >> 1,
+        slack=2 * int(errors.max()) + 1,
+    )
 
 
-def _tails(inputs: Inputs) -> list[int]:
-    """η in units of 2^-30, plus the error of the directions: at most Σ|re| + |im|, each the largest of the δ."""
-    size = sum(max(high, -low) for low, high in inputs.ranges)
-    return [(rest << TABLE_BITS) + size for rest in inputs.rest]
+def _coefficients(form: ClosedForm, unit: int) -> tuple[Ints, list[int]]:
+    """[p, 2J]: G_j(δ) in wave units, real parts and then imaginary ones, and by j how far they may be from the
+    truth."""
+    half, terms = 1 << max(unit, 0) >> 1, list(form.terms.values())
+    parts = [part for name in ("re", "im") for part in (getattr(term, name) for term in terms)]
+    moved = [[x + half >> unit if unit >= 0 else x << -unit for x in part] for part in parts]
+    require_capacity(max((max(map(abs, part)) for part in moved), default=0) << 2, "the closed form")
+    errors = [units_up(max(term.error), 0, unit) + 1 for term in terms]
+    return np.array(moved, dtype=np.int64).reshape(-1, form.p).T, errors
 
 
-def _beyond_margins(inputs: Inputs) -> list[int]:
-    """Lower bound of the margin against the outputs c >= p, at every input: Σ_j Re R_j − radii + over."""
-    reals = map(sum, zip(*inputs.turned[::2], strict=True))
-    radii = map(sum, zip(*inputs.radii, strict=True))
-    return [(x - r + 2 * over) << TABLE_BITS for x, r, over in zip(reals, radii, inputs.over, strict=True)]
-
-
-def _vector(x: Input) -> list[int]:
-    return [*x.turned, *x.radii, (x.rest << TABLE_BITS) + sum(map(abs, x.turned))]
-
-
-def _beyond_margin(x: Input) -> int:
-    """Lower bound of the margin against the outputs c >= p: Σ_j Re R_j − radii + over."""
-    return (sum(x.turned[::2]) - sum(x.radii) + 2 * x.over) << TABLE_BITS
-
-
-def full_margin(x: Input, rows: Sequence[Sequence[int]], beyond: bool) -> int:
-    """Theorem A for one input with every output offset evaluated (refinement, first stage); units as in `_margins`."""
-    vector = _vector(x)
-    least: int = min(sum(map(mul, vector, row)) for row in rows)
-    return min(least, _beyond_margin(x)) if beyond else least
-
-
-class _Terms:
-    """The terms of Theorem L, collected one δ at a time.
-
-    At each family frequency the real sum R is compared with the closed form G; and with what the pure cosine would
-    give: its finite sum, 2|cos πkδ/p| times the lens, and its integral. R − G = (finite − integral) + the rest, which
-    is `profile`.
-    """
-
-    def __init__(self, rules: Sequence[Quadrature], form: ClosedForm, frequencies: tuple[int, ...], p: int) -> None:
-        self.rules = {rule.frequency: rule for rule in rules}
-        self.form = form
-        self.frequencies = frequencies
-        self.p = p
-        self.profile = dict.fromkeys(self.rules, 0)
-        self.network = dict.fromkeys(self.rules, 0)
-        self.other = {j: 0 for j in frequencies if j not in self.rules}
-        self.band = self.rest = self.direct = 0
-        self.errors = {k: (_lens_errors(rule, p, 0), _lens_errors(rule, p, p)) for k, rule in self.rules.items()}
-        self.slack = {k: _lens_slack(rule) for k, rule in self.rules.items()}
-
-    def add(self, inputs: Inputs, delta: int) -> None:
-        band = list(map(sum, zip(*inputs.radii, strict=True)))
-        half = [(x + 1) >> 1 for x in inputs.rest]
-        whole, errors = list(map(add, band, half)), 0
-        for index, j in enumerate(self.frequencies):
-            re, im = inputs.turned[2 * index], inputs.turned[2 * index + 1]
-            if j in self.rules:
-                form_re, form_im, error = self.form.terms[j][delta]
-                re, im = [x - form_re for x in re], [y - form_im for y in im]
-                pure_re, pure_im = self._pure_errors(j, delta)
-                most = max(
-                    [(x - u) * (x - u) + (y - v) * (y - v) for x, y, u, v in zip(re, im, pure_re, pure_im, strict=True)]
-                )
-                self.profile[j] = max(self.profile[j], isqrt(most) + 1 + self.slack[j] + error)
-                sizes = abs_bounds(re, im)
-                self.network[j] = max(self.network[j], max(map(add, sizes, inputs.radii[index])) + error)
-                errors += error
-            else:
-                sizes = abs_bounds(re, im)
-                self.other[j] = max(self.other[j], max(sizes))
-            whole = list(map(add, whole, sizes))
-        self.band = max(self.band, max(band))
-        self.rest = max(self.rest, max(half))
-        self.direct = max(self.direct, max(whole) + errors)
-
-    def _pure_errors(self, k: int, delta: int) -> tuple[list[int], list[int]]:
-        """Twice 2|cos πk(a − b)/p| times (lens − integral), re and im, for all inputs of δ, in order of b.
-
-        a + b = 2b + δ and a − b = δ while b < p − δ; then a wraps around and both are p less.
-        """
-        p, table = self.p, circle(2 * self.p)
-        result: tuple[list[int], list[int]] = ([], [])
-        for difference, span in ((delta, slice(delta, 2 * p - delta, 2)), (delta - p, slice(p - delta, p + delta, 2))):
-            # Where the cosine vanishes (p even) either sign will do; elsewhere it is far above the table's unit.
-            wave = table.cosines[k * difference % (2 * p)]
-            re, im = self.errors[k][wave < 0]
-            wave = 4 * abs(wave)
-            result[0].extend([wave * x >> TABLE_BITS for x in re[span]])
-            result[1].extend([wave * x >> TABLE_BITS for x in im[span]])
-        return result
-
-    def result(self, skip_rest: tuple[int, int]) -> tuple[int, Budget, int]:
-        """Theorem L: the direct maximum, its terms, and the naive comparison.
-
-        A logit's own error is half of each range, because μ may hold the middle. Units are doubled, so half a rest is
-        a rest.
-        """
-        quadrature, naive = {}, 0
-        for k, rule in self.rules.items():
-            # 2|cos| <= 2 times the rule's error W·E/2π, doubled; 2π > 6.28, and E = 4/3π with 6π² > 59.21 for the
-            # naive bound.
-            quadrature[k] = (400 * rule.weight * rule.bound // (628 << BOUND_BITS)) + 1
-            naive += 1600 * rule.weight // 5921 + 1
-        # At every input the rest is that of the neurons plus that of the skips, which lies between the two given.
-        budget = Budget(quadrature, self.profile, self.other, self.band, self.rest - skip_rest[0], skip_rest[1])
-        rest = sum(self.profile.values()) + sum(self.other.values()) + self.band + self.rest
-        summed = sum(quadrature.values()) + rest
-        return min(self.direct, summed), budget, naive + rest
-
-
-def _lens_errors(rule: Quadrature, p: int, start: int) -> tuple[list[int], list[int]]:
-    """Lens minus integral at v = (k·m + start)/2p for m = a + b = 0..2p, re and im."""
-    places = [(rule.frequency * m + start) % (2 * p) for m in range(2 * p + 1)]
-    re = [rule.lens[place][0] - rule.integral[0] for place in places]
-    im = [rule.lens[place][1] - rule.integral[1] for place in places]
-    return re, im
-
-
-def _lens_slack(rule: Quadrature) -> int:
-    """Bounds how far each pair of `_pure_errors` is from its exact value."""
-    far = max(abs(re - rule.integral[0]) + abs(im - rule.integral[1]) for re, im in rule.lens)
-    return (far >> (TABLE_BITS - 2)) + 16
+def _spread(most: list[list[int]], other: list[int], waves: _Waves, p: int, unit: int) -> Ints:
+    """|gap − closed gap| <= Σ_j |1 − e(jd/p)|·|R_j − G_j| + other, by δ and d, in logit units."""
+    cosines, sines = roots(p, waves.frequencies[:, None] * np.arange(p, dtype=np.int64))
+    chords = size_bound(np.int64(1 << TABLE_BITS) - cosines, sines) + TABLE_ERROR
+    drop = max(0, max(map(max, most), default=0).bit_length() - 26) if waves.frequencies.size else 0
+    sizes = np.array([[(x >> drop) + 1 for x in row] for row in most], dtype=np.int64).reshape(p, -1)
+    found = (exact_product(sizes, chords, "a spread") >> TABLE_BITS) + 1
+    total = shifted(found, drop) + np.array(other, dtype=np.int64)[:, None]
+    return -shifted(-total, unit)

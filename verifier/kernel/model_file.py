@@ -1,4 +1,4 @@
-"""Reading a model file: a strict parser of the safetensors format, from bytes to exact integers.
+"""Reading a model file: a strict parser of the safetensors format, from bytes to exact numbers.
 
 The theorem is about these bytes. The header must be strict JSON, the tensors exactly those of the format, and their
 data must fill the rest of the file without an overlap or a hole.
@@ -7,34 +7,36 @@ data must fill the rest of the file without an overlap or a hole.
 from __future__ import annotations
 
 import re
-import sys
-from array import array
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import repeat
-from math import frexp, isfinite, prod
-from operator import mul
+from math import prod
+from typing import Any
+
+import numpy as np
 
 from verifier.kernel import limits
+from verifier.kernel.claim import TASK
+from verifier.kernel.enclosure import Enclosed
+from verifier.kernel.forms import Integer, Items, Json, Record, Text, choice, decode, read
 from verifier.kernel.reasons import Reason, Rejected, require
-from verifier.kernel.strict_json import Fields, Json, decode, integer
 
-TASK = "(a + b) mod p"
+WEIGHT_BITS = 31  # of the largest entry of a tensor
 TRANSFORMER = "verifier-model/1"
 CIRCUIT = "verifier-circuit/1"
+_DECIMAL = Text("[1-9][0-9]{0,8}", "a plain decimal")
+_COMMON: dict[str, Text] = {"format": Text(), "task": Text(), "p": _DECIMAL, "provenance": Text()}
 METADATA = {
-    TRANSFORMER: ("format", "task", "p", "layout", "attention", "provenance"),
-    CIRCUIT: ("format", "task", "p", "provenance"),
+    TRANSFORMER: Record({**_COMMON, "layout": Text(), "attention": Text()}),
+    CIRCUIT: Record({**_COMMON}),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """A tensor of exact dyadic numbers: entry = integer · 2^exponent, in row order."""
-
-    shape: tuple[int, ...]
-    integers: list[int]
-    exponent: int
+_OFFSET = Integer(0, limits.MODEL_BYTES)
+TENSOR = Record(
+    {
+        "dtype": choice("F32", "F64"),
+        "shape": Items(Integer(1, 1 << 20), 0, 3),
+        "data_offsets": Items(_OFFSET, 2, 2),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,22 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A decoded model file; `positions` is empty for a folded circuit."""
+    """A decoded model file; `positions` is empty for a folded circuit.
+
+    `scale_squared`: for attention by softmax, the square of what scores are multiplied by; None where the weights are
+    declared.
+    """
 
     p: int
     positions: tuple[Position, ...]
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Enclosed]
+    scale_squared: Fraction | None
 
 
-def _shapes(sizes: dict[str, int]) -> dict[str, tuple[int, ...]]:
+def _shapes(sizes: dict[str, int], learned: bool) -> dict[str, tuple[int, ...]]:
     v, t, d, h, k, n, q = (sizes[name] for name in ("v", "t", "d", "h", "k", "n", "q"))
-    return {
+    scores = {f"blocks.0.attn.W_{x}": (h, d, k) for x in "QK"} | {f"blocks.0.attn.b_{x}": (h, k) for x in "QK"}
+    return (scores if learned else {}) | {
         "embed.W_E": (v, d),
         "pos_embed.W_pos": (t, d),
         "blocks.0.attn.W_V": (h, d, k),
@@ -97,26 +105,25 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     form = raw.get("format")
     if not isinstance(form, str) or form not in METADATA:
         raise Rejected(Reason.FORMAT, f"{source} metadata.format: not {TRANSFORMER!r} or {CIRCUIT!r}")
-    metadata = Fields(raw, f"{source} metadata", METADATA[form])
-    require(metadata.text("task") == TASK, Reason.TASK, f"{source} metadata.task: not {TASK!r}")
-    metadata.text("provenance")  # facts about the origin: bounded, and otherwise not used
-    p = _decimal(metadata.text("p"), f"{source} metadata.p", 3, limits.MODULUS)
+    metadata = read(METADATA[form], raw, f"{source} metadata")  # provenance: for people, bounded and not used
+    require(metadata["task"] == TASK, Reason.TASK, f"{source} metadata.task: not {TASK!r}")
+    p = read(Integer(3, limits.MODULUS), int(metadata["p"]), f"{source} metadata.p")
     spans = _spans(entries, source)
     body = memoryview(data)[8 + length :]
     _require_tiling(spans, len(body), source)
     if form == CIRCUIT:
         positions: tuple[Position, ...] = ()
+        scale = None
         sizes = _circuit_sizes(spans, p, source)
     else:
-        positions = _positions(metadata, source)
-        sizes = _transformer_sizes(spans, len(positions), source)
-        needed = [p + x.offset if x.holds != "=" else x.offset + 1 for x in positions]
+        layout = metadata["layout"].split(" ")
+        scale = _scale(metadata["attention"], source)
+        weights = ["0"] * len(layout) if scale is not None else metadata["attention"].split(" ")
+        positions = _positions(layout, weights, source)
+        sizes = _transformer_sizes(spans, len(positions), scale is not None, source)
+        needed = max(p + x.offset if x.holds != "=" else x.offset + 1 for x in positions)
         vocabulary = sizes["embed.W_E"][0]
-        require(
-            max(needed) <= vocabulary,
-            Reason.TENSOR,
-            f"{source} embed.W_E: {vocabulary} tokens, layout needs more",
-        )
+        require(needed <= vocabulary, Reason.TENSOR, f"{source} embed.W_E: {vocabulary} tokens, layout needs {needed}")
         require(sizes["unembed.b_U"][0] >= p, Reason.TENSOR, f"{source} unembed.W_U: fewer than p outputs")
     for name, shape in sizes.items():
         require(
@@ -124,13 +131,10 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
             Reason.TENSOR,
             f"{source} {name}: shape {list(spans[name].shape)}, expected {list(shape)}",
         )
-    require(
-        spans.keys() == sizes.keys(),
-        Reason.TENSOR,
-        f"{source}: unknown tensor {_first(spans.keys() - sizes.keys())}",
-    )
+    unknown = sorted(name[:60] for name in spans.keys() - sizes.keys())
+    require(not unknown, Reason.TENSOR, f"{source}: unknown tensor {unknown[:1]}")
     tensors = {name: _tensor(body[span.start : span.end], span, f"{source} {name}") for name, span in spans.items()}
-    return ModelFile(p, positions, tensors)
+    return ModelFile(p, positions, tensors, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,34 +145,16 @@ class _Span:
     end: int
 
 
-def _first(names: set[str]) -> str:
-    return repr(min(names)[:60]) if names else "none"
-
-
-def _decimal(text: str, where: str, low: int, high: int) -> int:
-    require(re.fullmatch("[1-9][0-9]{0,8}", text) is not None, Reason.FIELD, f"{where}: not a plain decimal")
-    return integer(int(text), where, low, high)
-
-
 def _spans(entries: dict[str, Json], source: str) -> dict[str, _Span]:
     require(len(entries) <= 64, Reason.TENSOR, f"{source}: {len(entries)} tensors")
     spans = {}
     for name, value in entries.items():
         where = f"{source} {name[:60]}"
-        fields = Fields(value, where, ("dtype", "shape", "data_offsets"))
-        dtype = fields.text("dtype")
-        require(
-            dtype in ("F32", "F64"),
-            Reason.TENSOR,
-            f"{where}: dtype {dtype[:12]!r}, only F32 (F64 when folded)",
-        )
-        shape = tuple(integer(x, f"{where}.shape", 1, 1 << 20) for x in fields.items("shape", 3))
-        offsets = fields.items("data_offsets", 2)
-        require(len(offsets) == 2, Reason.FIELD, f"{where}.data_offsets: not two numbers")
-        start, end = (integer(x, f"{where}.data_offsets", 0, limits.MODEL_BYTES) for x in offsets)
-        size = prod(shape) * (4 if dtype == "F32" else 8)
+        fields = read(TENSOR, value, where)
+        shape, (start, end) = tuple(fields["shape"]), fields["data_offsets"]
+        size = prod(shape) * (4 if fields["dtype"] == "F32" else 8)
         require(end - start == size, Reason.LAYOUT, f"{where}: {end - start} bytes for {size} bytes of data")
-        spans[name] = _Span(dtype, shape, start, end)
+        spans[name] = _Span(fields["dtype"], shape, start, end)
     return spans
 
 
@@ -180,9 +166,19 @@ def _require_tiling(spans: dict[str, _Span], size: int, source: str) -> None:
     require(at == size, Reason.LAYOUT, f"{source}: {size} bytes of data, tensors end at {at}")
 
 
-def _positions(metadata: Fields, source: str) -> tuple[Position, ...]:
-    layout = metadata.text("layout").split(" ")
-    weights = metadata.text("attention").split(" ")
+def _scale(attention: str, source: str) -> Fraction | None:
+    """The square of the scale of `softmax <scale>`, a scale being 1/sqrt(N) or a positive fraction; None for
+    weights."""
+    if not attention.startswith("softmax "):
+        return None
+    text = attention.removeprefix("softmax ")
+    match = re.fullmatch(r"1/sqrt\(([1-9][0-9]{0,6})\)", text)
+    value = Fraction(1, int(match[1])) if match else _rational(text, source) ** 2
+    require(value > 0, Reason.RANGE, f"{source} metadata.attention: a scale of zero")
+    return value
+
+
+def _positions(layout: list[str], weights: list[str], source: str) -> tuple[Position, ...]:
     require(len(layout) <= limits.POSITIONS, Reason.SIZE, f"{source} metadata.layout: {len(layout)} positions")
     require(len(weights) == len(layout), Reason.FIELD, f"{source} metadata.attention: not one weight per position")
     return tuple(_position(item, weight, source) for item, weight in zip(layout, weights, strict=True))
@@ -221,7 +217,9 @@ def _dimension(spans: dict[str, _Span], name: str, axis: int, rank: int, most: i
     return shape[axis]
 
 
-def _transformer_sizes(spans: dict[str, _Span], positions: int, source: str) -> dict[str, tuple[int, ...]]:
+def _transformer_sizes(
+    spans: dict[str, _Span], positions: int, learned: bool, source: str
+) -> dict[str, tuple[int, ...]]:
     sizes = {
         "v": _dimension(spans, "embed.W_E", 0, 2, limits.VOCABULARY, source),
         "t": positions,
@@ -231,7 +229,7 @@ def _transformer_sizes(spans: dict[str, _Span], positions: int, source: str) -> 
         "n": _dimension(spans, "blocks.0.mlp.W_in", 1, 2, limits.NEURONS, source),
         "q": _dimension(spans, "unembed.W_U", 1, 2, limits.OUTPUTS, source),
     }
-    shapes = _shapes(sizes)
+    shapes = _shapes(sizes, learned)
     for name in shapes:
         require(name in spans, Reason.TENSOR, f"{source}: tensor {name} is missing")
         require(
@@ -252,23 +250,35 @@ def _circuit_sizes(spans: dict[str, _Span], p: int, source: str) -> dict[str, tu
     return sizes
 
 
-def _tensor(data: memoryview, span: _Span, where: str) -> Tensor:
-    """Floats to integers, exactly: every value is a multiple of the last bit of the smallest nonzero one."""
-    values = array("f" if span.dtype == "F32" else "d")
-    values.frombytes(data)
-    if sys.byteorder == "big":
-        values.byteswap()
-    require(all(map(isfinite, values)), Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
-    sizes = array(values.typecode, map(abs, values))
-    least = min(filter(None, sizes), default=1.0)
-    greatest = max(sizes, default=0.0)
-    digits, lowest = (24, -149) if span.dtype == "F32" else (53, -1074)
-    if span.dtype == "F64":
-        bound = limits.EXPONENT_64
-        in_range = frexp(least)[1] >= -bound and frexp(greatest)[1] <= bound
-        require(in_range, Reason.RANGE, f"{where}: a value is not between 2^-{bound} and 2^{bound}")
-    exponent = max(frexp(least)[1] - digits, lowest)
-    # x·2^-exponent is an integer and exact in binary64: at most 24 (53) significant bits, no overflow by the range
-    # above.
-    scale = 2.0**-exponent
-    return Tensor(span.shape, list(map(int, map(mul, values, repeat(scale)))), exponent)
+def _tensor(data: memoryview, span: _Span, where: str) -> Enclosed:
+    """The tensor as integers: entry = m·2^e with |m| < 2^WEIGHT_BITS, rounded toward zero where that loses digits.
+
+    The floats' bits are taken apart as integers; they are never floats here.
+    """
+    wide = span.dtype == "F64"
+    fraction, special, bias = (52, 2047, 1075) if wide else (23, 255, 150)
+    word: Any = np.uint64 if wide else np.uint32
+    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(word)
+    sizes = bits & word((1 << (63 if wide else 31)) - 1)
+    exponents = sizes >> word(fraction)
+    top = int(exponents.max())
+    require(top < special, Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
+    if wide:
+        low = int(exponents.min(where=sizes != 0, initial=top))
+        in_range = abs(low - 1023) <= limits.EXPONENT_64 and abs(top - 1023) <= limits.EXPONENT_64
+        require(
+            in_range or not sizes.any(),
+            Reason.RANGE,
+            f"{where}: a value is not between 2^-{limits.EXPONENT_64} and 2^{limits.EXPONENT_64}",
+        )
+    # Subnormal numbers have no hidden bit, and the exponent of the least normal one: entry = mantissa·2^(power − bias).
+    mantissas = (sizes & word((1 << fraction) - 1)) | (np.minimum(exponents, word(1)) << word(fraction))
+    top, powers = max(top, 1), np.maximum(exponents, word(1))
+    lift = WEIGHT_BITS - fraction - 1
+    right = np.minimum(word(top + max(-lift, 0)) - powers, word(8 * bits.itemsize - 1))
+    mantissas <<= word(max(lift, 0))
+    digits = mantissas >> right
+    exact = bool((digits << right == mantissas).all())
+    values = digits.astype(np.int64)
+    np.negative(values, out=values, where=bits != sizes)
+    return Enclosed(values.reshape(span.shape), top - bias - lift, 0 if exact else 1)

@@ -1,72 +1,49 @@
 """Theorem Q: the neurons of one frequency as a quadrature rule, and three certified bounds of its error
-(docs/theory.md §3).
+(docs/theory.md §4).
 
 Neuron i has weight w_i = α_i·|ω_i|, node φ_i and output angle ψ_i = arg ω_i (ω at its family's frequency). The rule
-Σ_i w_i·e(ψ_i)·ReLU(cos 2π(v + φ_i)) stands for the integral (W/3π)·e(c)·e(−2v), W = Σ w_i, c the common phase of ψ_i
-− 2φ_i. Errors are normalised to W = 2π, as in arXiv 2412.03773; 4/(3π) is the naive bound.
+Σ_i w_i·e(ψ_i)·ReLU(cos 2π(v + φ_i)) stands for the integral (W/3π)·e(c)·e(−2v), W = Σ w_i, c the common phase of
+ψ_i − 2φ_i. Errors are normalised to W = 2π, as in arXiv 2412.03773; 4/(3π) is the naive bound.
+
+The weights are first replaced by integer *shares* of one turn, and the outputs by integer vectors near share·e(ψ).
+Boxes then have integer edges and all sums are exact integers; what the replacement costs is `loss`, added to each
+bound. Balls enter with π.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import isqrt
 
-from verifier.kernel.balls import (
-    Ball,
-    ComplexBall,
-    ball,
-    complex_ball,
-    fixed_point,
-    greatest,
-    least_upper,
-    modulus,
-    pi,
-    proved_le,
-    scaled_ceiling,
-    square_root,
-    total,
-    turn,
-    with_precision,
-)
-from verifier.kernel.certificate import Boxes
+import numpy as np
+
+from verifier.kernel.arrays import Ints, integers, rounded
+from verifier.kernel.balls import ball, least_upper, pi, scaled_ceiling, scaled_floor, with_precision
 from verifier.kernel.cost import Cost
-from verifier.kernel.limits import MOMENTS, PHASE_BITS
+from verifier.kernel.limits import MOMENTS, PHASE_BITS, TABLE_BITS
 from verifier.kernel.reasons import Reason, require
+from verifier.kernel.tables import PHASE_ERROR, TABLE_ERROR, Points, phases, roots, times
 
 BOUND_BITS = 40  # bounds leave as upper bounds in units of 2^-40
-CIRCLE = 1 << PHASE_BITS
+SHARE_BITS = 31  # the shares add up to 2^31; a share is a box of so many times two units of phase
+WHOLE = 1 << SHARE_BITS
+SIZE_BITS = 32  # of the size of an ω, below the unit of ω
+LENS_BITS = 30  # the lens is in units of 2^-30 of W
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
-    """One neuron of the rule: φ in units of 2^-32 turn, ω in lane units, α = amplitude·2^shift in pre-activation
-    units.
+class Nodes:
+    """The neurons of one frequency, of all its families.
+
+    `phases` [m] in units of 2^-32 turn; `amplitudes` [m], positive; `re`, `im` [m]: ω.
     """
 
-    phase: int
-    amplitude: int
-    shift: int
-    re: int
-    im: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """The quadrature rule of one frequency, in balls, nodes in order of phase.
-
-    **Fields**
-
-    - `weights` (w), `points` (e(φ)), `outputs` (w·e(ψ)), `twice` (e(2φ)), `phases` (exact); `total` W.
-    - `direction`: e(c), the direction of the moment Q_−2.
-    """
-
-    phases: list[int]
-    weights: list[Ball]
-    points: list[ComplexBall]
-    outputs: list[ComplexBall]
-    total: Ball
-    direction: ComplexBall
+    phases: Ints
+    amplitudes: Ints
+    re: Ints
+    im: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +53,10 @@ class Quadrature:
     **Fields**
 
     - `rectangle`, `harmonic`: for every phase offset v; `arc_sum`: for the offsets of the p² inputs. `bound`: the
-      least.
-    - `relative_bound`: `bound` over 4/(3π).
-    - `weight`: upper bound of W; `lens`: the rule's value, times e(2v), at v = m/2p for m = 0..2p−1; `integral`: its
-      limit. All three in units of the packed sums (`ArcSums`), each part off by at most one unit.
+      least. `relative_bound`: `bound` over 4/(3π).
+    - `weight`: an upper bound of W, in the units of an amplitude times an ω.
+    - `lens`: at v = m/2p, m = 0..2p−1, the rule's value less its integral, times e(2v)/W, in units of 2^-30; each point
+      within `lens_error` of the truth.
     """
 
     frequency: int
@@ -90,80 +67,96 @@ class Quadrature:
     bound: int
     relative_bound: int
     weight: int
-    lens: list[tuple[int, int]]
-    integral: tuple[int, int]
+    lens: Points
+    lens_error: int
 
 
-def _rule(nodes: Sequence[Node], frequency: int) -> Rule:
-    ordered = sorted(nodes, key=lambda node: node.phase)
-    points = [turn(node.phase, CIRCLE) for node in ordered]
-    alphas = [_amplitude(node) for node in ordered]
-    outputs = [complex_ball(ball(node.re), ball(node.im)) * alpha for node, alpha in zip(ordered, alphas, strict=True)]
-    weights = [
-        square_root(node.re * node.re + node.im * node.im) * alpha for node, alpha in zip(ordered, alphas, strict=True)
-    ]
-    whole = total(weights)
-    require(proved_le(ball(1), whole), Reason.EMPTY, f"frequency {frequency}: its neurons write nothing at it")
-    moment = complex_ball(0, 0)
-    for output, point in zip(outputs, points, strict=True):
-        moment = moment + output * (point * point).conjugate()
-    size = modulus(moment)
-    direction = moment / size if proved_le(ball(1), size) else complex_ball(1, 0)
-    return Rule([node.phase for node in ordered], weights, points, outputs, whole, direction)
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """The rule in integers, in order of phase.
+
+    **Fields**
+
+    - `phases` [m] in units of 2^-32 turn; `shares` [m], WHOLE in all; `re`, `im` [m]: ζ, near share·e(ψ).
+    - `loss`: Σ_i |ζ_i − WHOLE·(w_i/W)·e(ψ_i)| is at most so many units.
+    - `weight`: W, rounded up.
+    """
+
+    phases: Ints
+    shares: Ints
+    re: Ints
+    im: Ints
+    loss: int
+    weight: int
 
 
-def _amplitude(node: Node) -> Ball:
-    power = ball(1 << abs(node.shift))
-    return ball(node.amplitude) * power if node.shift >= 0 else ball(node.amplitude) / power
+def _rule(nodes: Nodes, frequency: int) -> _Rule:
+    """Shares and outputs of a rule.
 
-
-def _angle(rule: Rule) -> Ball:
-    """Σ w_i·|e(ψ_i) − e(2φ_i + c)|: what the output angles cost, at most."""
-    return total(
-        modulus(output - rule.direction * (point * point) * weight)
-        for output, point, weight in zip(rule.outputs, rule.points, rule.weights, strict=True)
+    A size of an ω, rounded down, is off by less than one part in 2^32, which changes all shares together by at most two
+    units and all outputs by one; a share is a difference of two rounded numbers, an output's part is rounded down.
+    """
+    order = np.argsort(nodes.phases, kind="stable")
+    alphas, res, ims = (part[order].tolist() for part in (nodes.amplitudes, nodes.re, nodes.im))
+    sizes = [isqrt((x * x + y * y) << 2 * SIZE_BITS) for x, y in zip(res, ims, strict=True)]
+    sums = list(accumulate((a * s for a, s in zip(alphas, sizes, strict=True)), initial=0))
+    total = sums[-1]
+    require(total > 0, Reason.EMPTY, f"frequency {frequency}: its neurons write nothing at it")
+    shares = [y - x for x, y in pairwise(x * WHOLE // total for x in sums)]
+    re, im = (
+        [(s * x << SIZE_BITS) // size if size else 0 for s, x, size in zip(shares, part, sizes, strict=True)]
+        for part in (res, ims)
+    )
+    return _Rule(
+        phases=nodes.phases[order],
+        shares=integers(shares),
+        re=integers(re),
+        im=integers(im),
+        loss=3 * len(shares) + 4,
+        weight=(total + sum(alphas) >> SIZE_BITS) + 1,
     )
 
 
-def _boxes(positions: Sequence[Ball], widths: Sequence[Ball], start: Ball) -> Ball:
-    """Σ_i ∫ |x − φ_i| dx over box i, boxes laid side by side from `start`; positions and widths in turns.
+def _size(re: int, im: int) -> int:
+    """|re + i·im|, rounded up."""
+    return isqrt(re * re + im * im) + 1
 
-    Inside the box the integral is ((v_i − φ)² + (φ − v_{i−1})²)/2, outside it |(v_i − φ)² − (v_{i−1} − φ)²|/2. Both are
-    F(v_i) − F(v_{i−1}) for the antiderivative F(x) = (x − φ)·|x − φ|/2 of |x − φ|, so no case can be mistaken.
+
+def _moments(rule: _Rule, powers: Points) -> list[tuple[int, int, int, int]]:
+    """Σ ζ_i·e(mφ_i) and Σ ζ_i·e(−mφ_i) for every row e(mφ) of `powers`: two integer parts each, in 2^-30 shares.
+
+    |ζ| adds up to less than 2^31 + 2n and a point is below 2^30.1, so no sum reaches 2^62.
     """
-    left = start
-    areas = []
-    for position, width in zip(positions, widths, strict=True):
-        right = left + width
-        before, after = left - position, right - position
-        areas.append((after * abs(after) - before * abs(before)) / ball(2))
-        left = right
-    return total(areas)
+    outputs = np.stack([rule.re, rule.im], axis=1)
+    (re_c, im_c), (re_s, im_s) = ((part @ outputs).T for part in powers)
+    up, down = (re_c - im_s, re_s + im_c), (re_c + im_s, im_c - re_s)
+    return list(zip(*(part.tolist() for part in (*up, *down)), strict=True))
 
 
-def _rectangle(rule: Rule, boxes: Boxes, angle: Ball) -> Ball:
-    """The paper's method: sup |h′| = 2 for h = ReLU(cos)·cos, boxes of width w_i on the circle; and its split form.
+def _powers(points: Points) -> tuple[Points, list[int]]:
+    """e(2hφ) for h = 1..MOMENTS/2 as rows, from e(2φ), by doubling; and the error of every row, in table units.
 
-    Split: ReLU(x) = x/2 + |x|/2. The identity half has no integral and only the modes ±1: it is at most
-    (|Q_1| + |Q_−1|)/4. The other half has period ½ turn, so boxes of width w_i/2 on the half circle serve, twice.
+    Points within d and d′ multiply to one within d + d′ + 1.
     """
-    two_pi = ball(2) * pi()
-    share = [weight / rule.total for weight in rule.weights]
-    whole_nodes = [ball(phase) / ball(CIRCLE) for phase in rule.phases]
-    start = ball(_nearest(boxes.whole, rule.phases[0], CIRCLE)) / ball(CIRCLE)
-    scale = two_pi * two_pi
-    plain = ball(2) * scale * _boxes(whole_nodes, share, start) + angle
+    re, im, errors = points[0][None, :], points[1][None, :], [PHASE_ERROR]
+    while len(errors) < MOMENTS // 2:
+        more = times((re, im), (re[-1:], im[-1:]))
+        re, im = np.concatenate([re, more[0]]), np.concatenate([im, more[1]])
+        errors += [x + errors[-1] + 1 for x in errors]
+    count = MOMENTS // 2
+    return (re[:count], im[:count]), errors[:count]
 
-    half = CIRCLE >> 1
-    order = sorted(range(len(rule.phases)), key=lambda i: rule.phases[i] % half)
-    folded = [rule.phases[i] % half for i in order]
-    half_start = ball(_nearest(boxes.half % half, folded[0], half)) / ball(CIRCLE)
-    half_nodes = [ball(phase) / ball(CIRCLE) for phase in folded]
-    half_share = [share[i] / ball(2) for i in order]
-    moments = modulus(_moment(rule, 1)) + modulus(_moment(rule, -1))
-    identity = moments * two_pi / rule.total / ball(4)
-    split = identity + ball(2) * scale * _boxes(half_nodes, half_share, half_start) + angle / ball(2)
-    return least_upper([plain, split])
+
+def _area(positions: Sequence[int], widths: Sequence[int], start: int) -> int:
+    """2·Σ_i ∫ |x − φ_i| dx over box i, boxes of integer widths side by side from `start`, exactly.
+
+    (x − φ)·|x − φ|/2 is an antiderivative of |x − φ|, whether the node lies in its box or not.
+    """
+    edges = accumulate(widths, initial=start)
+    return sum(
+        (y - x) * abs(y - x) - (left - x) * abs(left - x)
+        for x, (left, y) in zip(positions, pairwise(edges), strict=True)
+    )
 
 
 def _nearest(start: int, first: int, period: int) -> int:
@@ -171,96 +164,119 @@ def _nearest(start: int, first: int, period: int) -> int:
     return start - period * ((2 * (start - first) + period) // (2 * period))
 
 
-def _moment(rule: Rule, mode: int) -> ComplexBall:
-    """Q_m = Σ w_i·e(ψ_i + m·φ_i), for m = 1 or −1."""
-    result = complex_ball(0, 0)
-    for output, point in zip(rule.outputs, rule.points, strict=True):
-        result = result + output * (point if mode == 1 else point.conjugate())
-    return result
+def _direction(x: int, y: int) -> tuple[int, int]:
+    """(x + iy)/|x + iy| in table units, within two units; (1, 0) for zero."""
+    size = isqrt((x * x + y * y) << 2)
+    return ((x << TABLE_BITS + 1) // size, (y << TABLE_BITS + 1) // size) if size > 1 << 32 else (1 << TABLE_BITS, 0)
 
 
-def _harmonic(rule: Rule) -> Ball:
-    """Aliasing: Σ over modes m ≠ −2 of |ĥ_m|·|Q_m|, the angle error at m = −2, and the tail.
+UNIT = 1 << SHARE_BITS + TABLE_BITS  # sums of ζ·e(x) are in units of W/UNIT
+
+
+def _harmonic(rule: _Rule, direction: tuple[int, int], points: Points) -> tuple[int, int]:
+    """Aliasing: the error is at most Σ over modes m ≠ −2 of |ĥ_m|·|Q_m|, what the angles lose at m = −2, and the tail.
 
     ReLU(cos 2πx) has ĥ_0 = 1/π, ĥ_±1 = 1/4, |ĥ_m| = 1/(π(m² − 1)) for even m, and Σ_{|m|>M} |ĥ_m| = 1/(π(M + 1)) for
-    even M.
+    even M. Returns (x, y): the error is at most x + y/π, in units of W/UNIT.
     """
-    up = list(rule.outputs)
-    down = list(rule.outputs)
-    squares = [point * point for point in rule.points]
-    inverses = [square.conjugate() for square in squares]
-    error = (modulus(_moment(rule, 1)) + modulus(_moment(rule, -1))) / ball(4)
-    zero = complex_ball(0, 0)
-    error = error + modulus(sum(up, zero)) / pi()
-    for mode in range(2, MOMENTS + 1, 2):
-        up = [x * square for x, square in zip(up, squares, strict=True)]
-        down = [x * inverse for x, inverse in zip(down, inverses, strict=True)]
-        plus, minus = sum(up, zero), sum(down, zero)
+    size = WHOLE + 2 * len(rule.shares)
+    rows, errors = _powers(phases(2 * rule.phases))
+    first = _moments(rule, (points[0][None, :], points[1][None, :]))[0]
+    identity = _size(*first[:2]) + _size(*first[2:]) + 2 * PHASE_ERROR * size
+    zero = _size(int(rule.re.sum()), int(rule.im.sum())) << TABLE_BITS
+    even = zero + UNIT // (MOMENTS + 1) + 1
+    for index, ((up_re, up_im, down_re, down_im), error) in enumerate(zip(_moments(rule, rows), errors, strict=True)):
+        mode = 2 * (index + 1)
         if mode == 2:
-            minus = minus - rule.direction * rule.total
-        error = error + (modulus(plus) + modulus(minus)) / (pi() * ball(mode * mode - 1))
-    error = error + rule.total / (pi() * ball(MOMENTS + 1))
-    return error * ball(2) * pi() / rule.total
+            down_re, down_im = down_re - direction[0] * WHOLE, down_im - direction[1] * WHOLE
+        bound = _size(up_re, up_im) + _size(down_re, down_im) + 2 * (error + 2) * size
+        even += bound // (mode * mode - 1) + 1
+    return identity // 4 + 1, even
 
 
-def _lens(rule: Rule, p: int) -> list[ComplexBall]:
-    """e(2v)·Σ_i w_i·e(ψ_i)·ReLU(cos 2π(v + φ_i)) at v = m/2p, m = 0..2p−1, by prefix sums over the sorted nodes."""
-    count = len(rule.phases)
-    ahead, behind = [complex_ball(0, 0)], [complex_ball(0, 0)]
-    for output, point in zip(rule.outputs * 2, rule.points * 2, strict=True):
-        ahead.append(ahead[-1] + output * point)
-        behind.append(behind[-1] + output * point.conjugate())
-    values = []
-    for m in range(2 * p):
-        # cos >= 0 on φ in [−¼ − v, ¼ − v]; at the ends it is 0, so that ties do not matter.
-        first = -(-CIRCLE * ((-p - 2 * m) % (4 * p)) // (4 * p))
-        last = -(-CIRCLE * ((p - 2 * m) % (4 * p)) // (4 * p))
-        low, high = bisect_left(rule.phases, first), bisect_left(rule.phases, last)
-        high += count if last <= first else 0
-        forward = (ahead[high] - ahead[low]) * turn(3 * m, 2 * p)
-        values.append((forward + (behind[high] - behind[low]) * turn(m, 2 * p)) / ball(2))
-    return values
+def _lens(rule: _Rule, direction: tuple[int, int], points: Points, p: int, mean: int) -> Points:
+    """The lens of `Quadrature`, by prefix sums over the nodes in order of phase; `mean` is 1/3π in units of 2^-30."""
+    turn = 1 << PHASE_BITS
+    forward, backward = (
+        (rule.re * points[0] - rule.im * sign * points[1], rule.re * sign * points[1] + rule.im * points[0])
+        for sign in (1, -1)
+    )
+    v = np.arange(2 * p, dtype=np.int64)
+    # cos >= 0 on φ in [−¼ − v, ¼ − v]; at the ends it is 0, so that ties do not matter.
+    first, last = (-(-turn * ((quarter - 2 * v) % (4 * p)) // (4 * p)) for quarter in (-p, p))
+    low, high = (np.searchsorted(rule.phases, ends, "left") for ends in (first, last))
+    parts = []
+    for sums, turns in ((forward, 3), (backward, 1)):
+        arcs = []
+        for part in sums:
+            prefix = np.concatenate([integers([0]), np.cumsum(part, dtype=np.int64)])
+            arc = prefix[high] - prefix[low] + np.where(last <= first, prefix[-1], 0)
+            arcs.append(rounded(arc, SHARE_BITS + TABLE_BITS - LENS_BITS))
+        parts.append(times((arcs[0], arcs[1]), roots(2 * p, turns * v)))
+    centre = tuple((mean * x) >> TABLE_BITS for x in direction)
+    return rounded(parts[0][0] + parts[1][0], 1) - centre[0], rounded(parts[0][1] + parts[1][1], 1) - centre[1]
+
+
+# Of a lens: each half is off by the points' error, the arc's rounding, the root's and the product's; the halves'
+# average is rounded; the centre is off by the direction's two units of 2^-30, its own rounding and that of 1/3π.
+LENS_ERROR = (PHASE_ERROR + 1 + TABLE_ERROR + 1) + 1 + 4
 
 
 @with_precision
-def moment(nodes: Sequence[Node]) -> tuple[int, int]:
-    """Q_−2 = Σ α·ω·e(−2φ) of one family, each part in lane units and off by at most one."""
-    result = complex_ball(0, 0)
-    for node in nodes:
-        back = turn(-2 * node.phase, CIRCLE)
-        result = result + complex_ball(ball(node.re), ball(node.im)) * _amplitude(node) * back
-    return fixed_point(result.real, 0), fixed_point(result.imag, 0)
+def quadrature(frequency: int, nodes: Nodes, boxes: tuple[int, int], p: int, cost: Cost) -> Quadrature:
+    """Theorem Q for one frequency: the three methods, and the lens that the budget of the logits is split with.
 
+    `boxes`: where the first box lies, on the circle and on the half circle, in units of 2^-32 turn.
 
-@with_precision
-def quadrature(frequency: int, nodes: Sequence[Node], boxes: Boxes, p: int, cost: Cost) -> Quadrature:
-    """Theorem Q for one frequency: the three methods, and the lens the closed form of the logits is made of.
-
-    **Raises** `Rejected(EMPTY)` when the neurons write nothing at the frequency, `Rejected(NOT_PROVED)` when a ball
-    is not finite.
+    **Raises** `Rejected(EMPTY)` when the neurons write nothing at the frequency.
     """
     rule = _rule(nodes, frequency)
+    count, turn = len(rule.shares), 1 << PHASE_BITS
+    points, double = phases(rule.phases), phases(2 * rule.phases)
+    ((_, _, q_re, q_im),) = _moments(rule, (double[0][None, :], double[1][None, :]))
+    direction = _direction(q_re, q_im)
     two_pi = ball(2) * pi()
-    angle = _angle(rule) * two_pi / rule.total
-    rectangle = _rectangle(rule, boxes, angle)
-    harmonic = _harmonic(rule)
-    values = _lens(rule, p)
-    integral = rule.direction * rule.total / (ball(3) * pi())
-    arc_sum = greatest(modulus(value - integral) for value in values) * two_pi / rule.total
-    bound = least_upper([rectangle, harmonic, arc_sum])
-    n = len(nodes)
-    cost.add("quadrature: rectangle", 30 * n)
-    cost.add("quadrature: harmonic", 2 * n * MOMENTS)
-    cost.add("quadrature: arc sum", 4 * n + 20 * p)
+
+    # What the output angles cost: Σ |ζ_i − share_i·e(2φ_i)·e(c)|, with the points' errors.
+    turned = times(double, (integers([direction[0]]), integers([direction[1]])))
+    lost = [
+        rule.re - rounded(rule.shares * turned[0], TABLE_BITS),
+        rule.im - rounded(rule.shares * turned[1], TABLE_BITS),
+    ]
+    angle = sum(_size(x, y) for x, y in zip(*(part.tolist() for part in lost), strict=True)) + count
+    angle += ((PHASE_ERROR + 3) * WHOLE >> TABLE_BITS) + 1
+
+    # Boxes of one share on the circle, or half of one on the half circle, twice: |f′| <= 2 for f = ReLU(cos)·cos.
+    shares, places, half = rule.shares.tolist(), rule.phases.tolist(), turn >> 1
+    whole = _area(places, [2 * s for s in shares], _nearest(boxes[0], places[0], turn))
+    folded = sorted((place % half, share) for place, share in zip(places, shares, strict=True))
+    start = _nearest(boxes[1] % half, folded[0][0], half)
+    halved = _area([place for place, _ in folded], [share for _, share in folded], start)
+    scale = two_pi / ball(turn * turn)
+    harmonic = _harmonic(rule, direction, points)
+    # ReLU(x) = x/2 + |x|/2: the identity half has no integral and only the modes ±1; the other has period half a turn.
+    plain = ball(whole) * scale + ball(angle) / ball(WHOLE)
+    split = ball(harmonic[0]) / ball(UNIT) + ball(halved) * scale + ball(angle) / ball(2 * WHOLE)
+    rectangle = least_upper([plain, split])
+    aliasing = (ball(harmonic[0]) + ball(harmonic[1]) / pi()) / ball(UNIT)
+
+    lens = _lens(rule, direction, points, p, scaled_floor(ball(1) / (ball(3) * pi()), LENS_BITS))
+    most = max(_size(x, y) for x, y in zip(*(part.tolist() for part in lens), strict=True))
+    arcs = ball(most + LENS_ERROR) / ball(1 << LENS_BITS)
+
+    loss = ball(rule.loss) / ball(WHOLE)
+    bounds = [(bound + loss) * two_pi for bound in (rectangle, aliasing, arcs)]
+    least = least_upper(bounds)
+    cost.add("quadrature", count * (MOMENTS * 5 + 60) + 40 * p)
     return Quadrature(
         frequency=frequency,
-        neurons=n,
-        rectangle=scaled_ceiling(rectangle, BOUND_BITS),
-        harmonic=scaled_ceiling(harmonic, BOUND_BITS),
-        arc_sum=scaled_ceiling(arc_sum, BOUND_BITS),
-        bound=scaled_ceiling(bound, BOUND_BITS),
-        relative_bound=scaled_ceiling(bound * ball(3) * pi() / ball(4), BOUND_BITS),
-        weight=scaled_ceiling(rule.total, 0),
-        lens=[(fixed_point(value.real, 0), fixed_point(value.imag, 0)) for value in values],
-        integral=(fixed_point(integral.real, 0), fixed_point(integral.imag, 0)),
+        neurons=count,
+        rectangle=scaled_ceiling(bounds[0], BOUND_BITS),
+        harmonic=scaled_ceiling(bounds[1], BOUND_BITS),
+        arc_sum=scaled_ceiling(bounds[2], BOUND_BITS),
+        bound=scaled_ceiling(least, BOUND_BITS),
+        relative_bound=scaled_ceiling(least * ball(3) * pi() / ball(4), BOUND_BITS),
+        weight=rule.weight,
+        lens=lens,
+        lens_error=LENS_ERROR + (rule.loss << LENS_BITS >> SHARE_BITS) + 1,
     )

@@ -6,7 +6,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from verifier.kernel.conclusion import Conclusion
+    from verifier.kernel.check import Checked
 
 
 @unique
@@ -27,7 +27,7 @@ class Reason(Enum):
     DIGEST = "the file is not the one that was named"
     MODULUS = "p differs between the model, the claim and the certificate"
     NEURONS = "a neuron is missing, repeated or out of range"
-    FREQUENCY = "a frequency is out of range, repeated or not among the output frequencies"
+    FREQUENCY = "a frequency is out of range, repeated or missing"
     EMPTY = "an obligation is empty"
     CAPACITY = "a number in the argument does not fit its fixed-point lane"
     # The statement was checked and does not follow.
@@ -51,7 +51,7 @@ class Rejected(Exception):
     - `findings`: what was proved all the same, when the statement was checked and failed.
     """
 
-    def __init__(self, reason: Reason, detail: str, findings: Conclusion | None = None) -> None:
+    def __init__(self, reason: Reason, detail: str, findings: Checked | None = None) -> None:
         super().__init__(f"{reason.value}: {detail}")
         self.reason = reason
         self.detail = detail

@@ -1,41 +1,76 @@
-"""Fixed-point tables of e(x) = exp(2πix), enclosed by balls once and integers from then on."""
+"""Fixed-point tables of e(x) = exp(2πix): a few points enclosed by balls, the others by angle addition in integers.
+
+A point is a pair (cosine, sine) in units of 2^-TABLE_BITS. Points within d and d′ units of e(x) and e(y) multiply
+to one within d + d′ + 1 units of e(x + y): both have size at most 1 + 2^-20, and each part is rounded to nearest.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
+from math import isqrt
 
+import numpy as np
+
+from verifier.kernel.arrays import Ints, integers
 from verifier.kernel.balls import fixed_point, turn, with_precision
-from verifier.kernel.limits import TABLE_BITS
+from verifier.kernel.limits import PHASE_BITS, TABLE_BITS
 
+TABLE_ERROR = 5  # units, of a point: 2 for each of two balls, 1 for their product
+PHASE_ERROR = 23  # four tables and three products
+DIGIT = 8  # bits of a digit of a phase
 
-@dataclass(frozen=True, slots=True)
-class Circle:
-    """cosines[m] and sines[m] are cos and sin of m/size turns, in units of 2^-TABLE_BITS, off by at most one unit."""
-
-    size: int
-    cosines: tuple[int, ...]
-    sines: tuple[int, ...]
-
-
-@lru_cache(maxsize=8)
-def circle(size: int) -> Circle:
-    """The table of the `size`-th roots of unity; one ball evaluation per entry."""
-    return _circle(size)
+Points = tuple[Ints, Ints]
 
 
 @with_precision
-def _circle(size: int) -> Circle:
-    points = [turn(m, size) for m in range(size)]
-    return Circle(
-        size,
-        tuple(fixed_point(z.real, TABLE_BITS) for z in points),
-        tuple(fixed_point(z.imag, TABLE_BITS) for z in points),
+def _balls(steps: list[int], denominator: int) -> Points:
+    """e(m/denominator) for m in steps, each part within one unit, the point within two."""
+    points = [turn(m, denominator) for m in steps]
+    return (
+        integers([fixed_point(cosine, TABLE_BITS) for cosine, _ in points]),
+        integers([fixed_point(sine, TABLE_BITS) for _, sine in points]),
     )
 
 
-@with_precision
-def phase_powers(phase: int, denominator: int, harmonics: int) -> list[tuple[int, int]]:
-    """e(h·phase/denominator) for h = 1..harmonics, as pairs in units of 2^-TABLE_BITS, off by at most one unit each."""
-    points = [turn(h * phase, denominator) for h in range(1, harmonics + 1)]
-    return [(fixed_point(z.real, TABLE_BITS), fixed_point(z.imag, TABLE_BITS)) for z in points]
+def times(x: Points, y: Points) -> Points:
+    """x·y, each part rounded to nearest. Premise: |x| < 2^32 and |y| < 2^30.1; no part reaches 2^62.2."""
+    half = np.int64(1 << TABLE_BITS - 1)
+    re, im = x[0] * y[0] - x[1] * y[1], x[0] * y[1] + x[1] * y[0]
+    return (re + half) >> TABLE_BITS, (im + half) >> TABLE_BITS
+
+
+def _powers(count: int, denominator: int) -> Points:
+    """e(m/denominator) for m = 0..count−1, within `TABLE_ERROR`: about 2√count balls."""
+    step = isqrt(count - 1) + 1
+    small = _balls(list(range(step)), denominator)
+    large = _balls([step * m for m in range(-(-count // step))], denominator)
+    re, im = times((large[0][:, None], large[1][:, None]), (small[0][None, :], small[1][None, :]))
+    return re.ravel()[:count], im.ravel()[:count]
+
+
+@lru_cache(maxsize=8)
+def circle(size: int) -> Points:
+    """The `size`-th roots of unity e(m/size), m = 0..size−1, each within `TABLE_ERROR` units."""
+    return _powers(size, size)
+
+
+def roots(size: int, places: Ints) -> Points:
+    """e(m/size) for every m of `places`, any integers."""
+    cosines, sines = circle(size)
+    index = np.mod(places, size)
+    return cosines[index], sines[index]
+
+
+@lru_cache(maxsize=1)
+def _digit_tables() -> tuple[Points, ...]:
+    return tuple(_powers(1 << DIGIT, 1 << (DIGIT * (j + 1))) for j in range(PHASE_BITS // DIGIT))
+
+
+def phases(places: Ints) -> Points:
+    """e(m·2^-32) for every m of `places` (any integers), each within `PHASE_ERROR` units."""
+    mask = np.int64((1 << DIGIT) - 1)
+    factors = []
+    for j, (cosines, sines) in enumerate(_digit_tables()):
+        digit = (places >> (PHASE_BITS - DIGIT * (j + 1))) & mask
+        factors.append((cosines[digit], sines[digit]))
+    return reduce(times, factors)

@@ -1,0 +1,125 @@
+"""The attention pattern: what the file declares, or what softmax makes of its queries and keys, enclosed (Lemma K).
+
+The network is read at the last position, so only its query matters, and a causal mask hides nothing from it. With
+learned attention the weight of position t in a head is softmax over t of scale·(x_last·W_Q + b_Q)·(x_t·W_K + b_K); it
+is enclosed here over all inputs. Lemma K then goes on with an interval for each head and position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from operator import add, sub
+
+import numpy as np
+
+from verifier.kernel.balls import Ball, ball, dyadic, exponential, root, scaled_ceiling, scaled_floor, with_precision
+from verifier.kernel.cost import Cost
+from verifier.kernel.enclosure import Enclosed, common, plus, product
+from verifier.kernel.model_file import ModelFile
+from verifier.kernel.reasons import Reason, require
+
+WEIGHT_UNIT = 40  # bounds of attention weights are multiples of 2^-40
+MIDDLE = 1 << 19  # middles are multiples of 2^-19
+LARGEST_SCORE = 1 << 12  # in size; beyond it softmax is as good as one-hot, and no interval is of use
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Attention weights: by position and then head, each within `radii` of `middles` at every input.
+
+    `normalised`: whether the weights, and the middles, of every head sum to one, as those of softmax do. `sides`: for
+    softmax, by head, the queries and, by position, the keys [tokens, k].
+    """
+
+    middles: list[list[Fraction]]
+    radii: list[list[Fraction]]
+    normalised: bool
+    sides: list[tuple[Enclosed, list[Enclosed]]]
+
+    def ranges(self) -> list[tuple[Fraction, Fraction]]:
+        """By position, the least and the greatest weight that any head may give to it."""
+        return [
+            (min(map(sub, row, more)), max(map(add, row, more)))
+            for row, more in zip(self.middles, self.radii, strict=True)
+        ]
+
+
+def pattern(model: ModelFile, tokens: Sequence[Enclosed], cost: Cost) -> Pattern:
+    """The pattern of a transformer; `tokens` [rows, d] by position: the embeddings it can hold."""
+    heads = model.tensors["blocks.0.attn.W_O"].shape[0]
+    if model.scale_squared is None:
+        found = [_middle(x.attention_low, x.attention_high) for x in model.positions]
+        return Pattern([[m] * heads for m, _ in found], [[r] * heads for _, r in found], False, [])
+    sides = [
+        (_side(model, tokens[-1], head, "Q"), [_side(model, own, head, "K") for own in tokens]) for head in range(heads)
+    ]
+    columns = [_head(model, query, keys, model.scale_squared, cost) for query, keys in sides]
+    by_position = [list(row) for row in zip(*columns, strict=True)]
+    middle = [[_middle(low, high)[0] for low, high in row] for row in by_position[:-1]]
+    middle.append([1 - sum((row[head] for row in middle), Fraction(0)) for head in range(heads)])
+    radius = [
+        [max(high - m, m - low) for (low, high), m in zip(row, own, strict=True)]
+        for row, own in zip(by_position, middle, strict=True)
+    ]
+    return Pattern(middle, radius, True, sides)
+
+
+def _middle(low: Fraction, high: Fraction) -> tuple[Fraction, Fraction]:
+    """A number near the middle of an interval, with few digits unless it is all of it; and how far the ends may be."""
+    middle = low if low == high else Fraction(round((low + high) / 2 * MIDDLE), MIDDLE)
+    return middle, max(high - middle, middle - low)
+
+
+def _side(model: ModelFile, tokens: Enclosed, head: int, name: str) -> Enclosed:
+    """Queries or keys of one head for every token: [rows, k]."""
+    weight, bias = model.tensors[f"blocks.0.attn.W_{name}"], model.tensors[f"blocks.0.attn.b_{name}"]
+    own = Enclosed(weight.values[head], weight.exponent, weight.radius)
+    return plus(product(tokens, own, f"W_{name}"), bias[head : head + 1])
+
+
+@with_precision
+def _head(
+    model: ModelFile, query: Enclosed, keys: Sequence[Enclosed], scale_squared: Fraction, cost: Cost
+) -> list[tuple[Fraction, Fraction]]:
+    """Bounds of one head's weight of every position, over all inputs.
+
+    For a query token the score of a position is one number (it holds the query's own token, or a fixed one) or any
+    number between the least and the greatest over its tokens. A weight is largest when its own score is, and all
+    others are least.
+    """
+    last = model.positions[-1].holds
+    scores = [product(query, key.T, "a score") for key in keys]
+    cost.add("attention", sum(x.values.size for x in scores) * 2 * query.shape[1])
+    lows, highs, exponent = [], [], common(scores)
+    for place, found in zip(model.positions, (x.at(exponent) for x in scores), strict=True):
+        own = place.holds == last != "="
+        low, high = (found.values.diagonal() if own else end(found.values, axis=1) for end in (np.min, np.max))
+        lows.append([x - found.radius for x in low.tolist()])
+        highs.append([x + found.radius for x in high.tolist()])
+    top = max(max(map(abs, row)) for row in (*lows, *highs)) * Fraction(2) ** exponent
+    require(top < LARGEST_SCORE, Reason.NOT_PROVED, f"an attention score is beyond {LARGEST_SCORE}")
+    places = range(len(scores))
+    if all(low == high == lows[0] for low, high in zip(lows, highs, strict=True)):
+        return [(Fraction(1, len(scores)),) * 2 for _ in places]
+    scale = root(scale_squared) * dyadic(1, exponent)
+    ends_found = []
+    for t in places:
+        others = [other for other in places if other != t]
+        least = [[lows[t][i] - highs[other][i] for other in others] for i in range(len(lows[t]))]
+        most = [[highs[t][i] - lows[other][i] for other in others] for i in range(len(lows[t]))]
+        if len(others) == 1:  # the weight grows with the one difference there is
+            least, most = [min(least)], [max(most)]
+        ends_found.append((min(_weight(row, scale)[0] for row in least), max(_weight(row, scale)[1] for row in most)))
+    return ends_found
+
+
+def _weight(differences: Sequence[int], scale: Ball) -> tuple[Fraction, Fraction]:
+    """1/(1 + Σ exp(−scale·difference)) from below and from above."""
+    total = ball(1)
+    for difference in differences:
+        total = total + exponential(ball(-difference) * scale)
+    value = ball(1) / total
+    one = 1 << WEIGHT_UNIT
+    return Fraction(scaled_floor(value, WEIGHT_UNIT), one), Fraction(scaled_ceiling(value, WEIGHT_UNIT), one)

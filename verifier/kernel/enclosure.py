@@ -1,0 +1,113 @@
+"""Matrices of real numbers, enclosed: integers times a power of two, and one radius for all entries.
+
+Folding a network exactly would need numbers far wider than int64. Here every operation keeps 30 bits or more, and adds
+what it rounds away to the radius; Lemma K carries the radii on (docs/theory.md §1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
+
+WORK_BITS = 56  # of an entry between operations
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """Every entry of the matrix meant is within `radius`·2^`exponent` of `values`·2^`exponent`."""
+
+    values: Ints
+    exponent: int
+    radius: int
+
+    @property
+    def T(self) -> Enclosed:
+        return Enclosed(np.ascontiguousarray(self.values.T), self.exponent, self.radius)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def reshape(self, *shape: int) -> Enclosed:
+        return Enclosed(self.values.reshape(shape), self.exponent, self.radius)
+
+    def __getitem__(self, rows: slice) -> Enclosed:
+        return Enclosed(self.values[rows], self.exponent, self.radius)
+
+    def at(self, exponent: int) -> Enclosed:
+        """The same, in units of 2^`exponent`; coarser ones are rounded to nearest."""
+        shift = exponent - self.exponent
+        if self.reach() == 0:
+            return Enclosed(self.values, exponent, 0)
+        if shift <= 0:
+            return Enclosed(shifted(self.values, -shift), exponent, self.radius << -shift)
+        radius = -(-self.radius >> shift) + 1
+        return Enclosed(rounded(self.values, min(shift, 61)), exponent, radius)
+
+    def within(self, bits: int) -> Enclosed:
+        """The same with entries of at most `bits` bits (and a carry)."""
+        excess = largest(self.values).bit_length() - bits
+        return self.at(self.exponent + excess) if excess > 0 else self
+
+    def reach(self) -> int:
+        """An integer that no entry exceeds in absolute value, in units of 2^`exponent`."""
+        return largest(self.values) + self.radius
+
+    def times(self, factor: Fraction) -> Enclosed:
+        """A multiple.
+
+        **Raises** `Rejected(CAPACITY)` when the numerator of `factor` has more than 21 bits.
+        """
+        require_capacity(abs(factor.numerator) << 41, "a factor")
+        narrow = self.at(self.exponent + largest(self.values).bit_length() - (WORK_BITS - 21))
+        top, bottom = factor.numerator, factor.denominator
+        radius = -(-narrow.radius * abs(top) // bottom) + 1
+        return Enclosed(narrow.values * np.int64(top) // np.int64(bottom), narrow.exponent, radius)
+
+
+def common(parts: Sequence[Enclosed]) -> int:
+    """The finest unit in which all of `parts` have at most `WORK_BITS` bits."""
+    tops = [(x.exponent, x.exponent + x.reach().bit_length()) for x in parts if x.reach()] or [(0, 0)]
+    return max(min(exponent for exponent, _ in tops), max(top for _, top in tops) - WORK_BITS)
+
+
+def plus(first: Enclosed, *others: Enclosed) -> Enclosed:
+    """The sum; shapes broadcast."""
+    for other in others:
+        exponent = common((first, other))
+        x, y = first.at(exponent), other.at(exponent)
+        require_capacity(x.reach() + y.reach(), "a sum of tables")
+        first = Enclosed(x.values + y.values, exponent, x.radius + y.radius)
+    return first
+
+
+def stacked(parts: Sequence[Enclosed]) -> Enclosed:
+    """Rows on top of each other."""
+    exponent = common(parts)
+    same = [x.at(exponent) for x in parts]
+    return Enclosed(np.concatenate([x.values for x in same]), exponent, max(x.radius for x in same))
+
+
+def product(x: Enclosed, y: Enclosed, what: str) -> Enclosed:
+    """x·y. With X = X₁·2^h + X₀ the sum X₁·Y + ⌊X₀·Y/2^h⌋ is x·y in units 2^h coarser, up to one.
+
+    Both products fit binary64. The radii: |xy − XY| <= r_x·Σ|Y| + r_y·Σ|X| + r_x·r_y per term of a sum.
+    """
+    inner = x.values.shape[-1]
+    if x.reach() == 0 or y.reach() == 0:
+        return Enclosed(zeros(len(x.values), y.values.shape[1]), 0, 0)
+    digit = (SIGNIFICAND - (inner - 1).bit_length()) // 3
+    # A value rounded to k bits may carry to 2^k, which is why each width leaves one bit.
+    left, right = x.within(2 * digit - 1), y.within(SIGNIFICAND - (inner - 1).bit_length() - digit - 1)
+    digits = np.concatenate([left.values >> digit, left.values & np.int64((1 << digit) - 1)])
+    high, low = np.split(exact_product(digits, right.values, what), 2)
+    values = high + (low >> digit)
+    columns = int(np.abs(right.values).sum(axis=-2).max(initial=0))
+    rows = int(np.abs(left.values).sum(axis=-1).max(initial=0))
+    radius = left.radius * columns + right.radius * rows + inner * left.radius * right.radius
+    return Enclosed(values, left.exponent + right.exponent + digit, -(-radius >> digit) + 1)

@@ -1,0 +1,185 @@
+"""Lemma E, event sums: Σ_i w_i·ReLU(A[i,a] + B[i,b]) at every input, exactly, from a few jumps per weight.
+
+Order the tokens of b as π (by the neuron's frequency). Neuron i is active at (a, π_t) when A[i,a] + B[i,π_t] > 0, and
+then ReLU is A[i,a] plus B[i,π_t]. With s_i(t, a) its activity and s_i(−1, a) = 0,
+
+    Σ_i w_i·A[i,a]·s_i(t, a) = Σ_{t' <= t} D[t', a],    D[t, a] = Σ w_i·A[i,a]·(s_i(t, a) − s_i(t − 1, a)),
+
+and the same with a and b exchanged. Between t − 1 and t the active a of a neuron change by a run of places in the
+order of A[i, ·]: its *events*. A sweep over t adds them up (docs/theory.md §2).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.machinery
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from verifier.kernel.arrays import Ints, integers, largest, require_capacity, zeros
+from verifier.kernel.reasons import Reason, require
+
+INDEX_BITS = 13  # of a place in a row of 2p <= 2^13 entries
+BLOCK_BYTES = 1 << 20  # of the jumps of several t, so that they stay in the cache
+
+
+Narrow = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """One half (A or B) of every neuron of a group.
+
+    **Fields**
+
+    - `places`, `values` [m, p]: tokens and their entries, in ascending order of the entries.
+    - `ranks` [p, m]: at every step, that is, for every token of the other half in the group's order, how many entries
+      are active: the last so many.
+    """
+
+    places: Narrow
+    values: Narrow
+    ranks: Narrow
+
+
+def _halves(a: Ints, b: Ints, tokens: Ints) -> tuple[Half, Half]:
+    """Both halves from one sort of A[i, ·] and −B[i, ·] together.
+
+    Where A[i,a] = −B[i,b] the neuron is not active, in both halves: A comes first.
+    """
+    m, p = a.shape
+    require_capacity(max(largest(a), largest(b)) << 32, "a pre-activation")  # so that it fits 32 bits, and a key 64
+    index = np.arange(2 * p, dtype=np.int64)
+    keys = (np.concatenate([a, -b], axis=1) << INDEX_BITS) + index
+    keys.sort(axis=1)
+    steps = np.empty(p, dtype=np.int64)
+    steps[tokens] = index[:p]
+    if COMPILED is not None:
+        parts = [np.empty(shape, dtype=np.int32) for _ in "AB" for shape in ((m, p), (m, p), (p, m))]
+        COMPILED.halves(p, m, INDEX_BITS, keys.ctypes.data, steps.ctypes.data, *(part.ctypes.data for part in parts))
+        return Half(*parts[:3]), Half(*parts[3:])
+    places, values = keys & ((1 << INDEX_BITS) - 1), keys >> INDEX_BITS
+    of_b = places >= p
+    below = np.cumsum(of_b, axis=1, dtype=np.int64)  # how many −B come before an A: that many b it is active with
+    ahead = p - 1 - index + below  # how many A come after a −B: that many a it is active with
+    row = np.arange(m, dtype=np.int64)[:, None]
+    first, last = places[~of_b].reshape(m, p), places[of_b].reshape(m, p) - p
+    ranks_a, ranks_b = (np.empty((p, m), dtype=np.int32) for _ in "AB")
+    ranks_b[steps[first], row] = below[~of_b].reshape(m, p)
+    ranks_a[steps[last], row] = ahead[of_b].reshape(m, p)
+    halves = (
+        (first, values[~of_b].reshape(m, p), ranks_a),
+        (last[:, ::-1], -values[of_b].reshape(m, p)[:, ::-1], ranks_b),
+    )
+    of_a, of_b_ = (Half(*(np.ascontiguousarray(part, dtype=np.int32) for part in half)) for half in halves)
+    return of_a, of_b_
+
+
+def order(p: int, frequency: int) -> Ints:
+    """The tokens in the order of frequency·t mod p, ties by t."""
+    return np.argsort(frequency * np.arange(p, dtype=np.int64) % p, kind="stable")
+
+
+class Events:
+    """Both halves of every group of neurons that share an order, and the number of events."""
+
+    __slots__ = ("count", "groups", "p")
+
+    def __init__(self, a: Ints, b: Ints, orders: Ints) -> None:
+        """`a`, `b` [n, p], below 2^30 in size; `orders` [n]: each neuron's frequency."""
+        self.p = a.shape[1]
+        self.count = 0
+        self.groups: list[tuple[Ints, Ints, tuple[Half, Half]]] = []
+        for frequency in np.unique(orders).tolist():
+            neurons, tokens = np.flatnonzero(orders == frequency), order(self.p, frequency)
+            halves = _halves(a[neurons], b[neurons], tokens)
+            for half in halves:
+                self.count += int(np.abs(np.diff(half.ranks, axis=0, prepend=np.int32(0))).sum(dtype=np.int64))
+            self.groups.append((neurons, tokens, halves))
+
+    def add(self, lanes: Ints, sums: Ints) -> None:
+        """Add Σ_i lanes[i]·ReLU(A[i,a] + B[i,b]) to sums[a, b] (both halves).
+
+        Premise: Σ_i max|lanes[i]|·(max|A[i]| + max|B[i]|) + |sums| < 2^62 (`require_sums`).
+        """
+        turned = sums.transpose(1, 0, 2)
+        for neurons, tokens, (of_a, of_b) in self.groups:
+            own = np.ascontiguousarray(lanes[neurons])
+            _sweep(of_a, tokens, own, turned)
+            _sweep(of_b, tokens, own, sums)
+
+
+def require_sums(a: Ints, b: Ints, lanes: Ints, more: int) -> None:
+    """Reject unless every partial sum of Lemma E, with `more` added, fits.
+
+    **Raises** `Rejected(CAPACITY)`.
+    """
+    sizes = (np.abs(lanes).max(axis=1).tolist(), np.abs(a).max(axis=1).tolist(), np.abs(b).max(axis=1).tolist())
+    total = sum(w * (x + y) for w, x, y in zip(*sizes, strict=True))
+    require_capacity(total + more, "the sums over neurons")
+
+
+def _library() -> ctypes.CDLL | None:
+    """The compiled code (sweep.c), if it was built when the package was installed. The array code does the same."""
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name("sweep" + suffix)
+        if path.is_file():
+            library = ctypes.CDLL(str(path))
+            library.halves.restype = library.sweep.restype = None
+            library.halves.argtypes = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 8
+            library.sweep.argtypes = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 2
+            return library
+    return None
+
+
+COMPILED = _library()
+
+
+def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
+    """Add one half to out[t, x] for every token t of the other half and every x."""
+    (m, p), width = half.places.shape, lanes.shape[1]
+    if COMPILED is None or largest(lanes) >= 1 << 31:
+        _sweep_arrays(half, tokens, lanes, out)
+        return
+    fits = out.shape == (p, p, width) and out.strides[2] == out.itemsize == 8 and len(lanes) == m
+    require(fits, Reason.CAPACITY, "a sweep: its arrays do not fit each other")
+    sums = zeros(p, width)
+    arrays = (half.ranks, half.places, half.values, lanes.astype(np.int32), tokens, sums, out)
+    COMPILED.sweep(p, m, width, *(part.ctypes.data for part in arrays), out.strides[0] // 8, out.strides[1] // 8)
+
+
+def _sweep_arrays(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
+    """The same with arrays, block of steps by block."""
+    from scipy.sparse import csc_array  # not needed, and slow to import, where the compiled sweep runs
+
+    m, p = half.places.shape
+    width = lanes.shape[1]
+    block = max(1, min(p, BLOCK_BYTES // (8 * p * width)))
+    values, places = half.values.ravel().astype(np.int64), half.places.ravel().astype(np.int64)
+    ends = np.arange(1, m + 1, dtype=np.int64)[:, None] * p
+    before = np.zeros((m, 1), dtype=np.int64)
+    carry = zeros(p, width)
+    for start in range(0, p, block):
+        now = half.ranks[start : start + block].T.astype(np.int64)
+        last = np.concatenate([before, now[:, :-1]], axis=1)
+        before = now[:, -1:]
+        steps = now.shape[1]
+        jump = (now - last).ravel()
+        count = np.abs(jump)
+        total = np.cumsum(count, dtype=np.int64)
+        # The active ones are the last `rank` of the ascending order, so a jump covers the places from
+        # p − max(rank) up to p − min(rank).
+        origin = (ends - np.maximum(now, last)).ravel() - (total - count)
+        where = np.repeat(origin, count) + np.arange(int(total[-1]), dtype=np.int64)
+        signs = np.repeat(np.sign(jump), count)
+        cells = np.repeat(np.tile(np.arange(steps, dtype=np.int64) * p, m), count) + places[where]
+        columns = np.concatenate([integers([0]), total[steps - 1 :: steps]])
+        jumps = csc_array((values[where] * signs, cells, columns), shape=(steps * p, m))
+        change = (jumps @ lanes).reshape(steps, p, width)
+        change[0] += carry
+        np.cumsum(change, axis=0, out=change)
+        out[tokens[start : start + block]] += change
+        carry = change[-1].copy()
