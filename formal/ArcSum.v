@@ -87,3 +87,18 @@ Proof.
     rewrite neg_cos; ring.
   - apply Rnot_lt_le in H; rewrite (Rabs_pos_eq _ H), Rplus_0_r; ring.
 Qed.
+
+(** *In integers*: shares ζ_i in place of w_i·e(ψ_i). As 0 <= ReLU(cos) <= 1, the rule moves by at most Σ|ζ_i − w_i·e(ψ_i)|. *)
+Theorem rule_moves nodes (ζ : node -> C) v :
+  Cmod (csum nodes (fun n => ζ n * RtoC (ReLU (cos (2 * PI * (v + φ n))))) - rule nodes v)%C <= Σ n ∈ nodes, Cmod (ζ n - RtoC (w n) * e (ψ n))%C.
+Proof.
+  unfold rule; induction nodes as [|n nodes IH].
+  - unfold csum, sum; simpl; replace (0 - 0)%C with (RtoC 0) by ring; rewrite Cmod_0; lra.
+  - rewrite !csum_cons, sum_cons.
+    set (x := RtoC (pos (cos (2 * PI * (v + φ n))))); set (A := csum nodes _) in *; set (B := csum nodes (fun n => RtoC (w n) * e (ψ n) * _)%C) in *.
+    replace (ζ n * x + A - (RtoC (w n) * e (ψ n) * x + B))%C with ((ζ n - RtoC (w n) * e (ψ n)) * x + (A - B))%C by ring.
+    eapply Rle_trans; [apply Cmod_triangle|]; apply Rplus_le_compat; [|exact IH].
+    rewrite Cmod_mult; unfold x; rewrite Cmod_R.
+    assert (H : 0 <= (cos (2 * PI * (v + φ n)))⁺ <= 1) by (split; [apply pos_nonneg|pose proof (COS_bound (2 * PI * (v + φ n))); pos_cases]).
+    rewrite Rabs_pos_eq by lra; pose proof (Cmod_ge_0 (ζ n - RtoC (w n) * e (ψ n))%C); nra.
+Qed.

@@ -169,3 +169,44 @@ Qed.
 (** *Quantising.* The entries of the tables are rounded down: each is off by less than one unit, so r_A = u_A and so on. *)
 Lemma floor_radius (u x : R) (z : Z) : 0 < u -> u * IZR z <= x < u * (IZR z + 1) -> Rabs (x - u * IZR z) <= u.
 Proof. intros Hu H; apply Rabs_le; lra. Qed.
+
+(** Where the weights of a head and the middles both sum to one, as with softmax, a constant may be taken from all that
+    the head writes: half the range over all positions and tokens stands for the largest size. *)
+Theorem attention_moves_normalised {T : Type} (positions : list T) (weight m ρ o : T -> R) (low high : R) :
+  Σ t ∈ positions, weight t = 1 -> Σ t ∈ positions, m t = 1 ->
+  (forall t, In t positions -> Rabs (weight t - m t) <= ρ t /\ low <= o t <= high) ->
+  Rabs ((Σ t ∈ positions, weight t * o t) - Σ t ∈ positions, m t * o t) <= (Σ t ∈ positions, ρ t) * ((high - low) / 2).
+Proof.
+  intros Hw Hm H; set (c := (low + high) / 2).
+  replace ((Σ t ∈ positions, weight t * o t) - Σ t ∈ positions, m t * o t) with (Σ t ∈ positions, (weight t - m t) * (o t - c)).
+  - rewrite <- sum_mul_r; eapply Rle_trans; [apply sum_abs|]; apply sum_le; intros t Ht; destruct (H t Ht) as [H1 H2].
+    rewrite Rabs_mult; apply Rmult_le_compat; try apply Rabs_pos; [exact H1|unfold c; apply Rabs_le; lra].
+  - rewrite (sum_ext positions _ (fun t => (weight t * o t - m t * o t) - c * (weight t - m t))) by (intros; ring).
+    rewrite !sum_minus, sum_mul_l, sum_minus, Hw, Hm; ring.
+Qed.
+
+(** *Softmax*: the weight of a position is 1/(1 + Σ_{others} exp(score' − score)); it is largest when its own score is, and all
+    others are least. *)
+Definition softmax (own : R) (others : list R) : R := / (1 + Σ x ∈ others, exp (x - own)).
+
+Lemma softmax_is_softmax own others : softmax own others = exp own / (exp own + Σ x ∈ others, exp x).
+Proof.
+  unfold softmax; pose proof (exp_pos own) as H0.
+  assert (H1 : 0 <= Σ x ∈ others, exp x) by (apply sum_nonneg; intros; left; apply exp_pos).
+  replace (1 + Σ x ∈ others, exp (x - own)) with ((exp own + Σ x ∈ others, exp x) / exp own).
+  - field; lra.
+  - rewrite (sum_ext others (fun x => exp (x - own)) (fun x => exp x * / exp own)).
+    + rewrite sum_mul_r; field; lra.
+    + intros x _; unfold Rminus; rewrite exp_plus, exp_Ropp; reflexivity.
+Qed.
+
+Theorem softmax_bounds {T : Type} (others : list T) (score low high : T -> R) own own_low own_high :
+  own_low <= own <= own_high -> (forall t, In t others -> low t <= score t <= high t) ->
+  softmax own_low (map high others) <= softmax own (map score others) <= softmax own_high (map low others).
+Proof.
+  intros Ho Ht; unfold softmax; rewrite !sum_map.
+  assert (P : forall (f : T -> R) o, 0 < 1 + Σ t ∈ others, exp (f t - o)).
+  { intros f o; assert (0 <= Σ t ∈ others, exp (f t - o)) by (apply sum_nonneg; intros; left; apply exp_pos); lra. }
+  assert (M : forall x y, x <= y -> exp x <= exp y) by (intros x y [H|H]; [left; apply exp_increasing, H|right; rewrite H; reflexivity]).
+  split; apply Rinv_le_contravar; try apply P; apply Rplus_le_compat_l, sum_le; intros t Hin; specialize (Ht t Hin); apply M; lra.
+Qed.

@@ -189,17 +189,71 @@ Proof.
     cbn [andb]; try lia.
 Qed.
 
-(** What the kernel makes of it: the list of events (t, a, sign), in the order of t. *)
-Definition events_at (t : nat) : list (nat * Z) :=
-  map (fun j => (nth j (descending A p) 0%nat, sign t)) (seq (from t) (how_many t)).
-Definition events : list (nat * nat * Z) :=
-  flat_map (fun t => map (fun x => (t, fst x, snd x)) (events_at t)) (seq 0 p).
+(** In ascending order, as the kernel sorts: the active are the last r(t), and the events are the places from
+    p − max(r(t−1), r(t)) up to p − min(r(t−1), r(t)). *)
+Lemma count_ascending (l : list nat) (x : Z) j : StronglySorted (fun u v => A u <= A v) l -> (j < length l)%nat ->
+  (x <? A (nth j l 0%nat)) = (length l - length (filter (fun a => (x <? A a)%Z) l) <=? j)%nat.
+Proof.
+  intros Hs; revert j; induction Hs as [|u l Hs IH Hu]; intros j Hj; [simpl in Hj; lia|].
+  rewrite Forall_forall in Hu; simpl filter; simpl length in *.
+  assert (Hle : (length (filter (fun a => (x <? A a)%Z) l) <= length l)%nat) by (clear; induction l; simpl; [lia|destruct (_ <? _)]; simpl; lia).
+  destruct (Z.ltb_spec x (A u)) as [H|H].
+  - assert (E : filter (fun a => x <? A a) l = l).
+    { clear - Hu H; induction l as [|v l IH]; [reflexivity|]; simpl.
+      pose proof (Hu v (or_introl eq_refl)); destruct (Z.ltb_spec x (A v)); [|lia].
+      f_equal; apply IH; intros z Hz; apply Hu; right; exact Hz. }
+    rewrite E; simpl length; rewrite Nat.sub_diag; simpl Nat.leb.
+    destruct j as [|j]; simpl nth; [destruct (Z.ltb_spec x (A u)); [reflexivity|lia]|].
+    assert (Hi : In (nth j l 0%nat) l) by (apply nth_In; lia).
+    pose proof (Hu _ Hi); destruct (Z.ltb_spec x (A (nth j l 0%nat))); [reflexivity|lia].
+  - rewrite Nat.sub_succ_l by exact Hle; destruct j as [|j]; simpl nth; [destruct (Z.ltb_spec x (A u)); [lia|reflexivity]|].
+    rewrite IH by lia; reflexivity.
+Qed.
+
+Lemma rank_by_permutation key t : rank t = length (filter (fun a => - B (nth t π 0%nat) <? A a) (argsort key p)).
+Proof.
+  assert (F : forall (P : nat -> bool) l l', Permutation l l' -> length (filter P l) = length (filter P l')).
+  { intros P l l' H; induction H as [|x l l' H IH|x y l|l l' l'' H IH H' IH']; simpl; try destruct (P x); try destruct (P y); simpl; try congruence; reflexivity. }
+  unfold rank; apply F, Permutation_sym, argsort_permutation.
+Qed.
+
+Theorem active_are_the_last t j : (j < p)%nat ->
+  active (A (nth j (argsort A p) 0%nat) + B (nth t π 0%nat)) = (p - rank t <=? j)%nat.
+Proof.
+  intros Hj; unfold active; rewrite (rank_by_permutation A t).
+  replace (0 <? A (nth j (argsort A p) 0%nat) + B (nth t π 0%nat)) with (- B (nth t π 0%nat) <? A (nth j (argsort A p) 0%nat)).
+  2: { destruct (Z.ltb_spec (- B (nth t π 0%nat)) (A (nth j (argsort A p) 0%nat)));
+       destruct (Z.ltb_spec 0 (A (nth j (argsort A p) 0%nat) + B (nth t π 0%nat))); try reflexivity; lia. }
+  rewrite (count_ascending _ (- B (nth t π 0%nat)) j (argsort_sorted A p)) by (rewrite argsort_length; exact Hj).
+  rewrite argsort_length; reflexivity.
+Qed.
 
 Lemma rank_le t : (rank t <= p)%nat.
 Proof.
   unfold rank; rewrite <- (seq_length p 0) at 2; generalize (seq 0 p) as l.
   induction l as [|x l IH]; simpl; [lia|]; destruct (_ <? _); simpl; lia.
 Qed.
+
+Theorem events_by_ranks_ascending t j : (j < p)%nat ->
+  e_ t (nth j (argsort A p) 0%nat) =
+  if (p - Nat.max (rank_before t) (rank t) <=? j)%nat && (j <? p - Nat.min (rank_before t) (rank t))%nat then sign t else 0.
+Proof.
+  intros Hj; unfold e_, event, s_before, s, sign, rank_before.
+  rewrite (active_are_the_last t j Hj); pose proof (rank_le t) as R.
+  assert (E : match t with 0%nat => 0 | S t' => Z.b2z (active (A (nth j (argsort A p) 0%nat) + B (nth t' π 0%nat))) end
+    = Z.b2z (p - match t with 0%nat => 0 | S t' => rank t' end <=? j)%nat).
+  { destruct t as [|t]; [destruct (Nat.leb_spec (p - 0) j); [lia|reflexivity]|]; rewrite (active_are_the_last t j Hj); reflexivity. }
+  assert (R' : (match t with 0%nat => 0%nat | S t' => rank t' end <= p)%nat) by (destruct t; [lia|apply rank_le]).
+  rewrite E; set (r' := match t with 0%nat => 0%nat | S t' => rank t' end) in *; set (r := rank t) in *.
+  destruct (Nat.leb_spec (p - r) j); destruct (Nat.leb_spec (p - r') j); cbn [Z.b2z];
+    destruct (Nat.leb_spec (p - Nat.max r' r) j); destruct (Nat.ltb_spec j (p - Nat.min r' r)); cbn [andb]; try lia.
+Qed.
+
+(** What the kernel makes of it: the list of events (t, a, sign), in the order of t. *)
+Definition events_at (t : nat) : list (nat * Z) :=
+  map (fun j => (nth j (descending A p) 0%nat, sign t)) (seq (from t) (how_many t)).
+Definition events : list (nat * nat * Z) :=
+  flat_map (fun t => map (fun x => (t, fst x, snd x)) (events_at t)) (seq 0 p).
 
 (** How many events there are: the ranks' total variation. *)
 Theorem events_count : Z.of_nat (length events) = Σ t ∈ seq 0 p, Z.abs (Z.of_nat (rank t) - Z.of_nat (rank_before t)).

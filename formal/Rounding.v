@@ -121,3 +121,94 @@ Proof.
       * rewrite Cmod_mult, Cmod_e; lra.
     + rewrite Cmod_mult, Cmod_e; lra.
 Qed.
+
+(** ** Rounding to nearest: (value + half) >> bits. *)
+Definition rounded (value bits : Z) : Z := Z.shiftr (value + Z.shiftl 1 (bits - 1)) bits.
+
+Lemma rounded_spec v s : (0 < s)%Z -> Rabs (IZR (rounded v s) - IZR v * / bpow radix2 s) <= / 2.
+Proof.
+  intros Hs; unfold rounded; pose proof (shifted_spec (v + Z.shiftl 1 (s - 1)) (- s)) as H.
+  unfold shifted in H; rewrite Z.shiftl_opp_r, bpow_opp, Z.shiftl_1_l, plus_IZR, (IZR_Zpower radix2) in H by lia.
+  assert (HS : 0 < bpow radix2 s) by apply bpow_gt_0.
+  assert (E : bpow radix2 (s - 1) * / bpow radix2 s = / 2).
+  { replace s with (1 + (s - 1))%Z at 2 by lia; rewrite bpow_plus, bpow_1; change (IZR radix2) with 2; pose proof (bpow_gt_0 radix2 (s - 1)); field; lra. }
+  rewrite Rmult_plus_distr_r, E in H; rewrite Z.shiftl_1_l; apply Rabs_le; lra.
+Qed.
+
+(** *Tables*: points within ε and ε′ units, multiplied with each part rounded to nearest, give one within ε + ε′ + 1
+    (`tables.times`), as long as ε·ε′ is at most a quarter of one. *)
+Definition point_product (s : Z) (z z' : Z * Z) : Z * Z :=
+  (rounded (fst z * fst z' - snd z * snd z') s, rounded (fst z * snd z' + snd z * fst z') s).
+
+Theorem table_product (s : Z) ε ε' z z' θ θ' : (0 < s)%Z -> 0 <= ε -> 0 <= ε' -> ε * ε' <= bpow radix2 s / 4 ->
+  near (bpow radix2 s) ε z θ -> near (bpow radix2 s) ε' z' θ' ->
+  near (bpow radix2 s) (ε + ε' + 1) (point_product s z z') (θ + θ').
+Proof.
+  intros Hs Hε Hε' Hq Hz Hz'; set (S := bpow radix2 s) in *.
+  assert (HS : 0 < S) by apply bpow_gt_0.
+  pose proof (rounded_spec (fst z * fst z' - snd z * snd z') s Hs) as R1; pose proof (rounded_spec (fst z * snd z' + snd z * fst z') s Hs) as R2.
+  fold S in R1, R2; unfold near, point_product in *; cbn [fst snd].
+  set (c3 := rounded _ s) in *; set (s3 := rounded (fst z * snd z' + snd z * fst z') s) in *.
+  rewrite minus_IZR, !mult_IZR in R1; rewrite plus_IZR, !mult_IZR in R2.
+  set (Z1 := (IZR (fst z), IZR (snd z)) : C) in *; set (Z2 := (IZR (fst z'), IZR (snd z')) : C) in *.
+  assert (Split : ((IZR c3, IZR s3) - RtoC S * e (θ + θ'))%C =
+    (((IZR c3, IZR s3) - RtoC (/ S) * (Z1 * Z2)) + (RtoC (/ S) * ((Z1 - RtoC S * e θ) * (Z2 - RtoC S * e θ')) +
+       (Z1 - RtoC S * e θ) * e θ' + e θ * (Z2 - RtoC S * e θ')))%C).
+  { rewrite e_plus; assert (HI : (RtoC (/ S) * RtoC S)%C = 1%C) by (rewrite <- RtoC_mult, Rinv_l by lra; reflexivity).
+    set (i := RtoC (/ S)) in *; set (σ := RtoC S) in *; set (e1 := e θ); set (e2 := e θ'); set (t := (IZR c3, IZR s3) : C).
+    replace (t - i * (Z1 * Z2) + (i * ((Z1 - σ * e1) * (Z2 - σ * e2)) + (Z1 - σ * e1) * e2 + e1 * (Z2 - σ * e2)))%C
+      with (t - i * (Z1 * Z2) + i * (Z1 * Z2) + (1 - i * σ) * (Z1 * e2 + e1 * Z2) - σ * (e1 * e2) * (1 + (1 - i * σ)))%C by ring.
+    rewrite HI; ring. }
+  rewrite Split; eapply Rle_trans; [apply Cmod_triangle|].
+  assert (P1 : Cmod ((IZR c3, IZR s3) - RtoC (/ S) * (Z1 * Z2))%C <= 3 / 4).
+  { replace (3 / 4) with (sqrt (9 / 16)) by (replace (9 / 16) with ((3 / 4) * (3 / 4)) by field; apply sqrt_square; lra).
+    unfold Cmod; apply sqrt_le_1_alt; unfold Z1, Z2, Cminus, Cplus, Copp, Cmult, RtoC; simpl.
+    set (x := IZR (fst z) * IZR (fst z') - IZR (snd z) * IZR (snd z')) in *.
+    set (y := IZR (fst z) * IZR (snd z') + IZR (snd z) * IZR (fst z')) in *.
+    match goal with |- ?X <= 9 / 16 => replace X with ((IZR c3 - x * / S) * (IZR c3 - x * / S) + (IZR s3 - y * / S) * (IZR s3 - y * / S)) by (unfold x, y; ring) end.
+    assert (Q : forall a, Rabs a <= / 2 -> a * a <= / 4) by (intros a Ha; unfold Rabs in Ha; destruct Rcase_abs in Ha; nra).
+    apply Q in R1; apply Q in R2; lra. }
+  assert (P2 : Cmod (RtoC (/ S) * ((Z1 - RtoC S * e θ) * (Z2 - RtoC S * e θ')))%C <= / 4).
+  { rewrite !Cmod_mult, Cmod_R, Rabs_pos_eq by (left; apply Rinv_0_lt_compat, HS).
+    apply Rmult_le_reg_l with S; [exact HS|]; rewrite <- Rmult_assoc, Rinv_r, Rmult_1_l by lra.
+    apply Rle_trans with (ε * ε'); [apply Rmult_le_compat; try apply Cmod_ge_0; assumption|lra]. }
+  assert (P3 : Cmod ((Z1 - RtoC S * e θ) * e θ')%C <= ε) by (rewrite Cmod_mult, Cmod_e; lra).
+  assert (P4 : Cmod (e θ * (Z2 - RtoC S * e θ'))%C <= ε') by (rewrite Cmod_mult, Cmod_e; lra).
+  pose proof (Cmod_triangle (RtoC (/ S) * ((Z1 - RtoC S * e θ) * (Z2 - RtoC S * e θ')) + (Z1 - RtoC S * e θ) * e θ')%C (e θ * (Z2 - RtoC S * e θ'))%C).
+  pose proof (Cmod_triangle (RtoC (/ S) * ((Z1 - RtoC S * e θ) * (Z2 - RtoC S * e θ')))%C ((Z1 - RtoC S * e θ) * e θ')%C).
+  lra.
+Qed.
+
+(** ** Enclosed products (`enclosure.product`): X = X₁·2^h + X₀ ↦ X₁·Y + ⌊X₀·Y/2^h⌋, in units 2^h coarser. *)
+Theorem enclosed_product {I : Type} (l : list I) (X Y : I -> Z) (x y : I -> R) (rx ry : R) (k : Z) : (0 <= k)%Z -> 0 <= rx -> 0 <= ry ->
+  (forall i, In i l -> Rabs (x i - IZR (X i)) <= rx) -> (forall i, In i l -> Rabs (y i - IZR (Y i)) <= ry) ->
+  let V := (zsum l (fun i => Z.shiftr (X i) k * Y i) + Z.shiftr (zsum l (fun i => (X i - Z.shiftl (Z.shiftr (X i) k) k) * Y i)) k)%Z in
+  Rabs ((Σ i ∈ l, x i * y i) - bpow radix2 k * IZR V) <=
+  rx * (Σ i ∈ l, Rabs (IZR (Y i))) + ry * (Σ i ∈ l, Rabs (IZR (X i))) + INR (length l) * (rx * ry) + bpow radix2 k.
+Proof.
+  intros Hk Hrx Hry Hx Hy V.
+  set (P := zsum l (fun i => (X i * Y i)%Z)).
+  assert (EV : IZR P - bpow radix2 k <= bpow radix2 k * IZR V <= IZR P).
+  { set (high := zsum l (fun i => Z.shiftr (X i) k * Y i)%Z); set (low := zsum l (fun i => ((X i - Z.shiftl (Z.shiftr (X i) k) k) * Y i)%Z)).
+    assert (EP : P = (high * 2 ^ k + low)%Z).
+    { unfold P, high, low; rewrite <- zsum_mul_r, <- zsum_plus; apply zsum_ext; intros i _; rewrite Z.shiftl_mul_pow2 by exact Hk; ring. }
+    pose proof (shifted_spec low (- k)) as H; unfold shifted in H; rewrite Z.shiftl_opp_r, bpow_opp in H.
+    unfold V; fold high low; rewrite EP, !plus_IZR, mult_IZR, (IZR_Zpower radix2) by exact Hk.
+    pose proof (bpow_gt_0 radix2 k) as HB; set (b := bpow radix2 k) in *.
+    assert (E : IZR low = b * (IZR low * / b)) by (field; lra).
+    set (r := IZR low * / b) in *; set (r' := IZR (Z.shiftr low k)) in *; rewrite E; split; nra. }
+  assert (ES : Rabs ((Σ i ∈ l, x i * y i) - IZR P) <= rx * (Σ i ∈ l, Rabs (IZR (Y i))) + ry * (Σ i ∈ l, Rabs (IZR (X i))) + INR (length l) * (rx * ry)).
+  { unfold P; rewrite IZR_zsum, <- sum_minus.
+    assert (EN : INR (length l) * (rx * ry) = Σ i ∈ l, rx * ry).
+    { clear; induction l as [|i l IH]; [unfold sum; simpl; ring|]; rewrite sum_cons, <- IH; simpl length; rewrite S_INR; ring. }
+    rewrite EN, <- !sum_mul_l, <- !sum_plus; eapply Rle_trans; [apply sum_abs|]; apply sum_le; intros i Hi.
+    specialize (Hx i Hi); specialize (Hy i Hi); rewrite mult_IZR.
+    replace (x i * y i - IZR (X i) * IZR (Y i)) with ((x i - IZR (X i)) * IZR (Y i) + (y i - IZR (Y i)) * IZR (X i) + (x i - IZR (X i)) * (y i - IZR (Y i))) by ring.
+    eapply Rle_trans; [apply Rabs_triang|]; eapply Rle_trans; [apply Rplus_le_compat_r, Rabs_triang|]; rewrite !Rabs_mult.
+    assert (Rabs (x i - IZR (X i)) * Rabs (IZR (Y i)) <= rx * Rabs (IZR (Y i))) by (apply Rmult_le_compat_r; [apply Rabs_pos|exact Hx]).
+    assert (Rabs (y i - IZR (Y i)) * Rabs (IZR (X i)) <= ry * Rabs (IZR (X i))) by (apply Rmult_le_compat_r; [apply Rabs_pos|exact Hy]).
+    assert (Rabs (x i - IZR (X i)) * Rabs (y i - IZR (Y i)) <= rx * ry) by (apply Rmult_le_compat; try apply Rabs_pos; assumption).
+    lra. }
+  replace ((Σ i ∈ l, x i * y i) - bpow radix2 k * IZR V) with (((Σ i ∈ l, x i * y i) - IZR P) + (IZR P - bpow radix2 k * IZR V)) by ring.
+  eapply Rle_trans; [apply Rabs_triang|]; apply Rplus_le_compat; [exact ES|apply Rabs_le; lra].
+Qed.

@@ -227,3 +227,29 @@ Proof.
   split; [unfold Rabs in HN; destruct Rcase_abs in HN; lra|].
   intros Hρ; assert (0 < (1 - ρ) * g) by (apply Rmult_lt_0_compat; lra); unfold Rabs in HN; destruct Rcase_abs in HN; lra.
 Qed.
+
+(** ** Theorem L by discs, beyond `FULL_PRODUCT`: (max D − min D)/2 <= Σ_k |R_k − G_k| + ½ Σ_l range_c(U^rest_l)·|S_l|. *)
+Theorem theorem_L_discs (p L : nat) (J : list Z) (F : Z -> nat -> C) (U Urest : nat -> nat -> R) (S : nat -> R) (a b : nat)
+  (G : Z -> C) (low high : nat -> R) : (0 < p)%nat ->
+  (forall c l, (c < p)%nat -> U c l = (Σ j ∈ J, Re (F j l * e (IZR j * INR c / INR p))%C) + Urest c l) ->
+  (forall c l, (c < p)%nat -> (l < L)%nat -> low l <= Urest c l <= high l) ->
+  exists middle, forall c, (c < p)%nat ->
+    Rabs (US_ L U S c - closed p J G a b c - middle)
+    <= (Σ j ∈ J, Cmod (R_ p L F S a b j - G j)%C) + / 2 * Σ l ∈ seq 0 L, (high l - low l) * Rabs (S l).
+Proof.
+  intros Hp Hs Hr; exists (Σ l ∈ seq 0 L, (low l + high l) / 2 * S l); intros c Hc.
+  rewrite (US_split p L J F U Urest S a b Hp Hs c Hc); unfold closed.
+  rewrite (sum_ext J (fun j => Re (R_ p L F S a b j * e (IZR j * (INR c - INR (a + b)) / INR p))%C)
+    (fun j => Re (R_ p L F S a b j * e (IZR j * (INR c - INR a - INR b) / INR p))%C)).
+  2: { intros j _; replace (INR c - INR (a + b)) with (INR c - INR a - INR b) by (rewrite plus_INR; ring); reflexivity. }
+  match goal with |- Rabs (?X + ?Y - ?Z - ?M) <= _ => replace (X + Y - Z - M) with ((X - Z) + (Y - M)) by ring end.
+  rewrite <- !sum_minus; eapply Rle_trans; [apply Rabs_triang|]; apply Rplus_le_compat.
+  - eapply Rle_trans; [apply sum_abs|]; apply sum_le; intros j _.
+    set (w := e (IZR j * (INR c - INR a - INR b) / INR p)).
+    replace (Re (R_ p L F S a b j * w)%C - Re (G j * w)%C) with (Re ((R_ p L F S a b j - G j) * w)%C) by (rewrite <- Re_minus; f_equal; ring).
+    eapply Rle_trans; [apply Re_mul_le|]; unfold w; rewrite Cmod_e; lra.
+  - rewrite <- sum_mul_l; eapply Rle_trans; [apply sum_abs|]; apply sum_le; intros l Hl; apply in_seq in Hl.
+    specialize (Hr c l Hc ltac:(lia)).
+    replace (Urest c l * S l - (low l + high l) / 2 * S l) with ((Urest c l - (low l + high l) / 2) * S l) by ring.
+    rewrite Rabs_mult, <- Rmult_assoc; apply Rmult_le_compat_r; [apply Rabs_pos|apply Rabs_le; lra].
+Qed.
