@@ -79,8 +79,9 @@ formal:
 
 formal-check:
 	formal/build.sh --checker $(ARGS)
-	@for model in $(MODEL); do printf '%s: ' "$$model"; build/formal/check "$$model" | \
-		awk '{ print $$3 " of " $$2 " inputs are answered right, p = " $$1 }'; done
+	@for model in $(MODEL); do \
+		found=$$(build/formal/check "$$model") || exit 1; \
+		set -- $$found; echo "$$model: $$3 of $$2 inputs are answered right, p = $$1"; done
 
 docs: install
 	$(PY) -m mkdocs build --strict --site-dir build/site $(ARGS)

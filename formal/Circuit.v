@@ -152,6 +152,30 @@ Proof.
 Qed.
 End LemmaK.
 
+(** *In units*: r_A and s_i in units of A and B, r_W in units of W, the rest in units of the logits. One entry a neuron: the
+    largest |W|, the range of W, s_i, h_i. *)
+Definition κ_units {I : Type} (l : list I) (maxW s h : I -> Z) (rA rW rS s0 : Z) : Z :=
+  ((Σ i ∈ l, ((maxW i + rW) * (2 * rA + s i) + rW * h i)) + rS + s0)%Z.
+Definition κ_d_units {I : Type} (l : list I) (range s h : I -> Z) (rA rW rS s0 : Z) : Z :=
+  ((Σ i ∈ l, ((range i + 2 * rW) * (2 * rA + s i) + 2 * rW * h i)) + 2 * (rS + s0))%Z.
+
+Theorem κ_in_units {I : Type} (l : list I) (maxW s h : I -> Z) rA rW rS s0 uA uW :
+  κ l (uA * IZR rA) (uW * IZR rW) (uA * uW * IZR rS) (fun i => uA * IZR (s i)) (uA * uW * IZR s0) (fun i => uA * IZR (h i)) (fun i => uW * IZR (maxW i))
+  = uA * uW * IZR (κ_units l maxW s h rA rW rS s0).
+Proof.
+  unfold κ, κ_units; rewrite !plus_IZR, IZR_zsum, !Rmult_plus_distr_l, <- sum_mul_l; f_equal; f_equal; apply sum_ext; intros i _.
+  rewrite plus_IZR, !mult_IZR, !plus_IZR, mult_IZR; ring.
+Qed.
+
+Theorem κ_d_in_units {I : Type} (l : list I) (range s h : I -> Z) rA rW rS s0 uA uW :
+  κ_d l (uA * IZR rA) (uW * IZR rW) (uA * uW * IZR rS) (fun i => uA * IZR (s i)) (uA * uW * IZR s0) (fun i => uA * IZR (h i)) (fun i => uW * IZR (range i))
+  = uA * uW * IZR (κ_d_units l range s h rA rW rS s0).
+Proof.
+  unfold κ_d, κ_d_units; rewrite plus_IZR, IZR_zsum, mult_IZR, plus_IZR.
+  rewrite (Rmult_plus_distr_l (uA * uW)), <- sum_mul_l; f_equal; [|ring]; apply sum_ext; intros i _.
+  rewrite plus_IZR, !mult_IZR, !plus_IZR, !mult_IZR; ring.
+Qed.
+
 (** *Attention intervals*: at every input each head may weigh position t by anything within ρ_t of m_t; o is what the head
     adds to the quantity if it attends to the position alone, and M bounds it over the tokens. Then the quantity is
     moved by at most Σ_t ρ_t·Σ_heads M. For pre-activation i this is s_i, for logit c with W_U it is s. *)

@@ -210,22 +210,29 @@ Proof.
     rewrite IH by lia; reflexivity.
 Qed.
 
-Lemma rank_by_permutation key t : rank t = length (filter (fun a => - B (nth t π 0%nat) <? A a) (argsort key p)).
+(** Any order that is sorted will do, whatever it makes of equal entries. *)
+Definition ascending (σ : list nat) : Prop := Permutation σ (seq 0 p) /\ StronglySorted (fun u v => A u <= A v) σ.
+
+Lemma argsort_ascending : ascending (argsort A p).
+Proof. split; [apply argsort_permutation|apply argsort_sorted]. Qed.
+
+Lemma rank_by_permutation σ t : Permutation σ (seq 0 p) -> rank t = length (filter (fun a => - B (nth t π 0%nat) <? A a) σ).
 Proof.
   assert (F : forall (P : nat -> bool) l l', Permutation l l' -> length (filter P l) = length (filter P l')).
   { intros P l l' H; induction H as [|x l l' H IH|x y l|l l' l'' H IH H' IH']; simpl; try destruct (P x); try destruct (P y); simpl; try congruence; reflexivity. }
-  unfold rank; apply F, Permutation_sym, argsort_permutation.
+  intros H; unfold rank; apply F, Permutation_sym, H.
 Qed.
 
-Theorem active_are_the_last t j : (j < p)%nat ->
-  active (A (nth j (argsort A p) 0%nat) + B (nth t π 0%nat)) = (p - rank t <=? j)%nat.
+Theorem active_are_the_last σ t j : ascending σ -> (j < p)%nat ->
+  active (A (nth j σ 0%nat) + B (nth t π 0%nat)) = (p - rank t <=? j)%nat.
 Proof.
-  intros Hj; unfold active; rewrite (rank_by_permutation A t).
-  replace (0 <? A (nth j (argsort A p) 0%nat) + B (nth t π 0%nat)) with (- B (nth t π 0%nat) <? A (nth j (argsort A p) 0%nat)).
-  2: { destruct (Z.ltb_spec (- B (nth t π 0%nat)) (A (nth j (argsort A p) 0%nat)));
-       destruct (Z.ltb_spec 0 (A (nth j (argsort A p) 0%nat) + B (nth t π 0%nat))); try reflexivity; lia. }
-  rewrite (count_ascending _ (- B (nth t π 0%nat)) j (argsort_sorted A p)) by (rewrite argsort_length; exact Hj).
-  rewrite argsort_length; reflexivity.
+  intros [HP HS] Hj; unfold active; rewrite (rank_by_permutation σ t HP).
+  assert (HL : length σ = p) by (rewrite (Permutation_length HP); apply seq_length).
+  replace (0 <? A (nth j σ 0%nat) + B (nth t π 0%nat)) with (- B (nth t π 0%nat) <? A (nth j σ 0%nat)).
+  2: { destruct (Z.ltb_spec (- B (nth t π 0%nat)) (A (nth j σ 0%nat)));
+       destruct (Z.ltb_spec 0 (A (nth j σ 0%nat) + B (nth t π 0%nat))); try reflexivity; lia. }
+  rewrite (count_ascending _ (- B (nth t π 0%nat)) j HS) by (rewrite HL; exact Hj).
+  rewrite HL; reflexivity.
 Qed.
 
 Lemma rank_le t : (rank t <= p)%nat.
@@ -234,15 +241,15 @@ Proof.
   induction l as [|x l IH]; simpl; [lia|]; destruct (_ <? _); simpl; lia.
 Qed.
 
-Theorem events_by_ranks_ascending t j : (j < p)%nat ->
-  e_ t (nth j (argsort A p) 0%nat) =
+Theorem events_by_ranks_ascending σ t j : ascending σ -> (j < p)%nat ->
+  e_ t (nth j σ 0%nat) =
   if (p - Nat.max (rank_before t) (rank t) <=? j)%nat && (j <? p - Nat.min (rank_before t) (rank t))%nat then sign t else 0.
 Proof.
-  intros Hj; unfold e_, event, s_before, s, sign, rank_before.
-  rewrite (active_are_the_last t j Hj); pose proof (rank_le t) as R.
-  assert (E : match t with 0%nat => 0 | S t' => Z.b2z (active (A (nth j (argsort A p) 0%nat) + B (nth t' π 0%nat))) end
+  intros Hσ Hj; unfold e_, event, s_before, s, sign, rank_before.
+  rewrite (active_are_the_last σ t j Hσ Hj); pose proof (rank_le t) as R.
+  assert (E : match t with 0%nat => 0 | S t' => Z.b2z (active (A (nth j σ 0%nat) + B (nth t' π 0%nat))) end
     = Z.b2z (p - match t with 0%nat => 0 | S t' => rank t' end <=? j)%nat).
-  { destruct t as [|t]; [destruct (Nat.leb_spec (p - 0) j); [lia|reflexivity]|]; rewrite (active_are_the_last t j Hj); reflexivity. }
+  { destruct t as [|t]; [destruct (Nat.leb_spec (p - 0) j); [lia|reflexivity]|]; rewrite (active_are_the_last σ t j Hσ Hj); reflexivity. }
   assert (R' : (match t with 0%nat => 0%nat | S t' => rank t' end <= p)%nat) by (destruct t; [lia|apply rank_le]).
   rewrite E; set (r' := match t with 0%nat => 0%nat | S t' => rank t' end) in *; set (r := rank t) in *.
   destruct (Nat.leb_spec (p - r) j); destruct (Nat.leb_spec (p - r') j); cbn [Z.b2z];
