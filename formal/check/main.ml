@@ -4,11 +4,13 @@
      check MODEL.safetensors            prints "P Q N": the modulus, p*p, and how many inputs are answered right
      check --list MODEL.safetensors     and then "a b" for every input that is NOT answered right
 
-   Exit codes: 0 answered, 1 the file is not one this checker decides (and why), 2 usage. *)
+   Exit codes: 0 answered, 1 the file is refused (and why), 2 usage, 3 a model this checker does not cover. *)
 open Verified
 
 exception Refused of string
+exception Not_covered of string
 let refuse why = raise (Refused why)
+let not_covered why = raise (Not_covered why)
 
 (* JSON: objects, arrays, strings, plain integers. Anything else is refused, a repeated name too. *)
 type json = Object of (string * json) list | Array of json list | String of string | Number of int
@@ -84,7 +86,7 @@ let decimal s =
   int_of_string s
 
 let fraction s =
-  if String.contains s ':' then refuse "attention intervals: this checker takes constant attention only";
+  if String.contains s ':' then not_covered "attention intervals";
   let signed t = if t <> "" && t.[0] = '-' then - decimal (String.sub t 1 (String.length t - 1)) else decimal t in
   match String.split_on_char '/' s with
   | [n] -> (signed n, 1)
@@ -118,6 +120,19 @@ let vector shape = (1, product shape)
 let matrix = function [r; c] -> (r, c) | [h; r; c] -> (h * r, c) | _ -> refuse "shape"
 let dims entries name = ints (field (field entries name) "shape")
 
+(* Exactly the tensors of the format, and together exactly the data section: without an overlap or a hole. *)
+let require_exact entries needed size =
+  let l = match entries with Object l -> l | _ -> refuse "header" in
+  List.iter (fun (name, _) -> if not (List.mem name needed) then refuse ("unknown tensor " ^ name)) l;
+  let spans = List.map (fun (_, o) -> ints (field o "data_offsets")) l in
+  let last = List.fold_left (fun at span -> match span with
+    | [a; b] when a = at && b >= a -> b
+    | _ -> refuse "the tensors do not fill the data") 0 (List.sort compare spans) in
+  if last <> size then refuse "the tensors do not fill the data"
+
+let model_tensors = [ "embed.W_E"; "pos_embed.W_pos"; "blocks.0.attn.W_V"; "blocks.0.attn.W_O"; "blocks.0.attn.b_V";
+  "blocks.0.attn.b_O"; "blocks.0.mlp.W_in"; "blocks.0.mlp.b_in"; "blocks.0.mlp.W_out"; "blocks.0.mlp.b_out"; "unembed.W_U"; "unembed.b_U" ]
+
 let run list_wrong path =
   let channel = open_in_bin path in
   let file = Fun.protect ~finally:(fun () -> close_in channel) (fun () -> really_input_string channel (in_channel_length channel)) in
@@ -135,6 +150,8 @@ let run list_wrong path =
   let answer = match text (field meta "format") with
     | "verifier-model/1" ->
         let split name = String.split_on_char ' ' (text (field meta name)) in
+        if List.hd (split "attention") = "softmax" then not_covered "attention by softmax";
+        require_exact entries model_tensors (size - 8 - length);
         let items = split "layout" and weights = split "attention" in
         if List.length items <> List.length weights then refuse "layout and attention";
         let d, n = match dims entries "blocks.0.mlp.W_in" with [d; n] -> d, n | _ -> refuse "W_in" in
@@ -150,6 +167,7 @@ let run list_wrong path =
           at_out = t "blocks.0.mlp.W_out" [n; d] matrix; at_bout = t "blocks.0.mlp.b_out" [d] vector;
           at_U = t "unembed.W_U" [d; q] matrix; at_bU = t "unembed.b_U" [q] vector }
     | "verifier-circuit/1" ->
+        require_exact entries ["A"; "B"; "W"; "S1"; "S2"] (size - 8 - length);
         let q, n = match dims entries "W" with [q; n] -> q, n | _ -> refuse "W" in
         let t = tensor entries in
         let skip name = match entries with
@@ -173,5 +191,6 @@ let () =
   | [_; path] | [_; "--list"; path] ->
       (try run (Array.length Sys.argv = 3) path with
        | Refused why -> Printf.eprintf "refused: %s\n" why; exit 1
+       | Not_covered why -> Printf.eprintf "not covered: %s\n" why; exit 3
        | Sys_error why -> Printf.eprintf "refused: %s\n" why; exit 1)
   | _ -> prerr_endline "usage: check [--list] MODEL.safetensors"; exit 2
