@@ -87,14 +87,14 @@ End Circuit.
 Section LemmaK.
 Context {I : Type}.
 Variables (neurons : list I) (y y' : I -> R) (W W' : I -> nat -> R) (k k' : nat -> R).
-Variables (rA rW rS : R) (s : I -> R) (s0 : R) (h maxW : I -> R).
-(** Every entry of A and of B is within r_A, and attention moves pre-activation i by at most s_i; every entry of W is
+Variables (q : nat) (rA rW rS : R) (s : I -> R) (s0 : R) (h maxW : I -> R).
+(** For the q outputs: every entry of A and of B is within r_A, and attention moves pre-activation i by at most s_i; every entry of W is
     within r_W; the skips together are within r_S, and attention moves them by at most s. *)
 Hypothesis pre : forall i, In i neurons -> Rabs (y' i - y i) <= 2 * rA + s i.
-Hypothesis out_ : forall i c, In i neurons -> Rabs (W' i c - W i c) <= rW.
-Hypothesis skips : forall c, Rabs (k' c - k c) <= rS + s0.
+Hypothesis out_ : forall i c, In i neurons -> (c < q)%nat -> Rabs (W' i c - W i c) <= rW.
+Hypothesis skips : forall c, (c < q)%nat -> Rabs (k' c - k c) <= rS + s0.
 Hypothesis hidden_ : forall i, In i neurons -> ReLU (y i) <= h i.
-Hypothesis largest_ : forall i c, In i neurons -> Rabs (W i c) <= maxW i.
+Hypothesis largest_ : forall i c, In i neurons -> (c < q)%nat -> Rabs (W i c) <= maxW i.
 
 (** κ = Σ_i [(max_c|W[c,i]| + r_W)(2r_A + s_i) + r_W·h_i] + r_S + s *)
 Definition κ : R := (Σ i ∈ neurons, ((maxW i + rW) * (2 * rA + s i) + rW * h i)) + rS + s0.
@@ -102,15 +102,15 @@ Definition κ : R := (Σ i ∈ neurons, ((maxW i + rW) * (2 * rA + s i) + rW * h
 Lemma relu_moves i : In i neurons -> Rabs (ReLU (y' i) - ReLU (y i)) <= 2 * rA + s i.
 Proof. intros Hi; eapply Rle_trans; [apply pos_lipschitz|apply pre, Hi]. Qed.
 
-Theorem lemma_K c : Rabs (logit_at neurons y' W' k' c - logit_at neurons y W k c) <= κ.
+Theorem lemma_K c : (c < q)%nat -> Rabs (logit_at neurons y' W' k' c - logit_at neurons y W k c) <= κ.
 Proof.
-  unfold logit_at, κ.
+  intros Hc; unfold logit_at, κ.
   replace ((Σ i ∈ neurons, W' i c * ReLU (y' i)) + k' c - ((Σ i ∈ neurons, W i c * ReLU (y i)) + k c))
   with ((Σ i ∈ neurons, (W' i c * ReLU (y' i) - W i c * ReLU (y i))) + (k' c - k c)) by (rewrite sum_minus; ring).
   eapply Rle_trans; [apply Rabs_triang|].
-  rewrite Rplus_assoc; apply Rplus_le_compat; [|apply skips].
+  rewrite Rplus_assoc; apply Rplus_le_compat; [|apply skips, Hc].
   eapply Rle_trans; [apply sum_abs|]; apply sum_le; intros i Hi.
-  pose proof (relu_moves i Hi) as Hh; specialize (out_ i c Hi); specialize (hidden_ i Hi); specialize (largest_ i c Hi).
+  pose proof (relu_moves i Hi) as Hh; specialize (out_ i c Hi Hc); specialize (hidden_ i Hi); specialize (largest_ i c Hi Hc).
   pose proof (pos_nonneg (y i)); set (h0 := ReLU (y i)) in *; set (h1 := ReLU (y' i)) in *.
   replace (W' i c * h1 - W i c * h0) with (W' i c * (h1 - h0) + (W' i c - W i c) * h0) by ring.
   eapply Rle_trans; [apply Rabs_triang|]; rewrite !Rabs_mult, (Rabs_pos_eq h0) by assumption.
@@ -125,10 +125,10 @@ Qed.
 Variable range : I -> R.
 Definition κ_d : R := (Σ i ∈ neurons, ((range i + 2 * rW) * (2 * rA + s i) + 2 * rW * h i)) + 2 * (rS + s0).
 
-Theorem lemma_K_difference c c' : (forall i, In i neurons -> Rabs (W i c - W i c') <= range i) ->
+Theorem lemma_K_difference c c' : (c < q)%nat -> (c' < q)%nat -> (forall i, In i neurons -> Rabs (W i c - W i c') <= range i) ->
   Rabs ((logit_at neurons y' W' k' c - logit_at neurons y' W' k' c') - (logit_at neurons y W k c - logit_at neurons y W k c')) <= κ_d.
 Proof.
-  intros Hr; unfold logit_at, κ_d.
+  intros Hc Hc' Hr; unfold logit_at, κ_d.
   match goal with |- Rabs ?X <= _ => replace X with
     ((Σ i ∈ neurons, ((W' i c - W' i c') * (ReLU (y' i) - ReLU (y i)) + ((W' i c - W i c) - (W' i c' - W i c')) * ReLU (y i))) +
      ((k' c - k c) - (k' c' - k c'))) end.
@@ -137,7 +137,7 @@ Proof.
   eapply Rle_trans; [apply Rabs_triang|]; apply Rplus_le_compat.
   - eapply Rle_trans; [apply sum_abs|]; apply sum_le; intros i Hi.
     pose proof (relu_moves i Hi) as Hh; specialize (hidden_ i Hi); specialize (Hr i Hi).
-    pose proof (out_ i c Hi) as O1; pose proof (out_ i c' Hi) as O2.
+    pose proof (out_ i c Hi Hc) as O1; pose proof (out_ i c' Hi Hc') as O2.
     pose proof (pos_nonneg (y i)); set (h0 := ReLU (y i)) in *; set (h1 := ReLU (y' i)) in *.
     eapply Rle_trans; [apply Rabs_triang|]; rewrite !Rabs_mult, (Rabs_pos_eq h0) by assumption.
     assert (T : forall u v, Rabs (u - v) <= Rabs u + Rabs v).
@@ -147,7 +147,7 @@ Proof.
       eapply Rle_trans; [apply Rabs_triang|]; pose proof (T (W' i c - W i c) (W' i c' - W i c')); lra. }
     assert (Rabs (W' i c - W i c - (W' i c' - W i c')) <= 2 * rW) by (pose proof (T (W' i c - W i c) (W' i c' - W i c')); lra).
     apply Rplus_le_compat; apply Rmult_le_compat; try apply Rabs_pos; assumption.
-  - pose proof (skips c) as K1; pose proof (skips c') as K2.
+  - pose proof (skips c Hc) as K1; pose proof (skips c' Hc') as K2.
     unfold Rabs in *; repeat destruct Rcase_abs in *; repeat destruct Rcase_abs; lra.
 Qed.
 End LemmaK.

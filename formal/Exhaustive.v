@@ -221,23 +221,19 @@ Proof.
     rewrite <- sum_mul_l; apply sum_ext; intros i _; rewrite mult_IZR, relu_spec.
     replace (pos (uA * IZR (entry (tA f) a i + entry (tB f) b i))) with (uA * pos (IZR (entry (tA f) a i + entry (tB f) b i))); [ring|].
     unfold pos, Rmax; destruct (Rle_dec (uA * IZR (entry (tA f) a i + entry (tB f) b i)) 0); destruct (Rle_dec (IZR (entry (tA f) a i + entry (tB f) b i)) 0); nra. }
-  (* restrict W to the outputs of the network, so that every c is covered *)
-  set (cut := fun c0 => if Nat.ltb c0 q then c0 else 0%nat).
-  assert (Hcut : forall c0, (cut c0 < q)%nat) by (intros c0; unfold cut; destruct (Nat.ltb_spec c0 q); lia).
-  assert (Ecut : forall c0, (c0 < q)%nat -> cut c0 = c0) by (intros c0 H; unfold cut; destruct (Nat.ltb_spec c0 q); [reflexivity|lia]).
-  pose proof (lemma_K_difference (seq 0 n) y y' (fun i c0 => W i (cut c0)) (fun i c0 => W' i (cut c0)) (fun c0 => k (cut c0)) (fun c0 => k' (cut c0))
+  pose proof (lemma_K_difference (seq 0 n) y y' W W' k k' q
     uA uW (2 * uA * uW) (fun _ => 0) 0 (fun i => uA * IZR (relu (nth i (highest (tA f)) 0%Z + nth i (highest (tB f)) 0%Z)))) as HK.
   specialize (HK ltac:(
     intros i Hi; apply in_seq in Hi; unfold y, y';
     pose proof (FloorA (entry (tA t) a i)); pose proof (FloorA (entry (tB t) b i));
     rewrite !plus_IZR, EA, EB by lia; apply Rabs_le; lra)).
   specialize (HK ltac:(
-    intros i c0 Hi; apply in_seq in Hi; unfold W, W';
-    pose proof (FloorW (entry (tW t) (cut c0) i)); rewrite EW by (apply Hcut || lia); apply Rabs_le; lra)).
+    intros i c0 Hi Hc0; apply in_seq in Hi; unfold W, W';
+    pose proof (FloorW (entry (tW t) c0 i)); rewrite EW by (assumption || lia); apply Rabs_le; lra)).
   specialize (HK ltac:(
-    intros c0; unfold k, k';
-    pose proof (FloorS (entry (tS1 t) a (cut c0))) as P1; pose proof (FloorS (entry (tS2 t) b (cut c0))) as P2;
-    rewrite !plus_IZR, E1, E2 by (apply Hcut || lia); apply Rabs_le; lra)).
+    intros c0 Hc0; unfold k, k';
+    pose proof (FloorS (entry (tS1 t) a c0)) as P1; pose proof (FloorS (entry (tS2 t) b c0)) as P2;
+    rewrite !plus_IZR, E1, E2 by (assumption || lia); apply Rabs_le; lra)).
   specialize (HK ltac:(
     intros i Hi; apply in_seq in Hi; unfold y;
     replace (pos (uA * IZR (entry (tA f) a i + entry (tB f) b i))) with (uA * IZR (relu (entry (tA f) a i + entry (tB f) b i)));
@@ -247,17 +243,17 @@ Proof.
      unfold highest; lia
     |rewrite relu_spec; unfold pos, Rmax; destruct (Rle_dec (uA * IZR (entry (tA f) a i + entry (tB f) b i)) 0);
      destruct (Rle_dec (IZR (entry (tA f) a i + entry (tB f) b i)) 0); nra])).
-  specialize (HK (fun i => uW * IZR (nth i (highest (tW f)) 0 - nth i (lowest (tW f)) 0)%Z) c c').
+  specialize (HK (fun i => uW * IZR (nth i (highest (tW f)) 0 - nth i (lowest (tW f)) 0)%Z) c c' Hc Hc').
   specialize (HK ltac:(
     intros i Hi; apply in_seq in Hi; unfold W; rewrite <- Rmult_minus_distr_l, Rabs_mult, (Rabs_pos_eq uW) by lra;
     apply Rmult_le_compat_l; [lra|]; rewrite <- minus_IZR, <- abs_IZR; apply IZR_le;
-    pose proof (columns_bound Z.max (tW f) q n Z.le Z.le_max_l Z.le_max_r Z.le_refl Z.le_trans FW (cut c) i (Hcut c) ltac:(lia)) as A1;
-    pose proof (columns_bound Z.max (tW f) q n Z.le Z.le_max_l Z.le_max_r Z.le_refl Z.le_trans FW (cut c') i (Hcut c') ltac:(lia)) as A2;
-    pose proof (columns_bound Z.min (tW f) q n (fun x y => (y <= x)%Z) Z.le_min_l Z.le_min_r Z.le_refl (fun x y z P Q => Z.le_trans _ _ _ Q P) FW (cut c) i (Hcut c) ltac:(lia)) as B1;
-    pose proof (columns_bound Z.min (tW f) q n (fun x y => (y <= x)%Z) Z.le_min_l Z.le_min_r Z.le_refl (fun x y z P Q => Z.le_trans _ _ _ Q P) FW (cut c') i (Hcut c') ltac:(lia)) as B2;
+    pose proof (columns_bound Z.max (tW f) q n Z.le Z.le_max_l Z.le_max_r Z.le_refl Z.le_trans FW c i Hc ltac:(lia)) as A1;
+    pose proof (columns_bound Z.max (tW f) q n Z.le Z.le_max_l Z.le_max_r Z.le_refl Z.le_trans FW c' i Hc' ltac:(lia)) as A2;
+    pose proof (columns_bound Z.min (tW f) q n (fun x y => (y <= x)%Z) Z.le_min_l Z.le_min_r Z.le_refl (fun x y z P Q => Z.le_trans _ _ _ Q P) FW c i Hc ltac:(lia)) as B1;
+    pose proof (columns_bound Z.min (tW f) q n (fun x y => (y <= x)%Z) Z.le_min_l Z.le_min_r Z.le_refl (fun x y z P Q => Z.le_trans _ _ _ Q P) FW c' i Hc' ltac:(lia)) as B2;
     cbv beta in *; unfold highest, lowest; lia)).
   rewrite !minus_IZR, Rmult_minus_distr_l, !L, !L'.
-  unfold logit_at in *; rewrite (Ecut c Hc), (Ecut c' Hc') in HK; eapply Rle_trans; [exact HK|]; right.
+  eapply Rle_trans; [exact HK|]; right.
   unfold kappa_of; rewrite (kappa_spec _ _ _ _ n).
   2: apply (columns_length Z.max _ p n Hp FA).
   2: apply (columns_length Z.max _ p n Hp FB).

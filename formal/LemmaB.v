@@ -114,6 +114,23 @@ Proof.
 Qed.
 End LemmaB.
 
+(** *Rounded sums*: with every S_l replaced by r·S′_l, off by at most half of r, a difference of two logits moves by at most
+    half of r for every unit of both rows of U. *)
+Theorem rounded_lanes (L : nat) (U : nat -> nat -> Z) (S S' : nat -> Z) (r : Z) c c' : 0 <= r ->
+  (forall l, (l < L)%nat -> 2 * Z.abs (S l - r * S' l) <= r) ->
+  let US S c := Σ l ∈ seq 0 L, (U c l * S l) in let size c := Σ l ∈ seq 0 L, Z.abs (U c l) in
+  2 * Z.abs ((US S c - US S c') - r * (US S' c - US S' c')) <= r * (size c + size c').
+Proof.
+  intros Hr H US size.
+  assert (One : forall c, 2 * Z.abs (US S c - r * US S' c) <= r * size c).
+  { intros x; unfold US, size; rewrite <- !zsum_mul_l, <- zsum_minus.
+    eapply Z.le_trans; [apply Z.mul_le_mono_nonneg_l; [lia|apply zsum_abs]|].
+    rewrite <- zsum_mul_l; apply zsum_le; intros l Hl; apply in_seq in Hl; specialize (H l ltac:(lia)).
+    replace (U x l * S l - r * (U x l * S' l)) with (U x l * (S l - r * S' l)) by ring; rewrite Z.abs_mul.
+    pose proof (Z.abs_nonneg (U x l)); nia. }
+  pose proof (One c); pose proof (One c'); rewrite Z.mul_sub_distr_l; lia.
+Qed.
+
 (** ** The rest, centred: charge Σ_i v_i·m_i exactly, for any fixed m (h̄ in the theory), and the remainder by Cauchy–Schwarz. *)
 Lemma zsquare_le x y : 0 <= y -> x * x <= y * y -> Z.abs x <= y.
 Proof. intros Hy H; nia. Qed.

@@ -51,7 +51,7 @@ make --no-print-directory -s -f Makefile.coq -j1 >build.log 2>&1 || { cat build.
 
 # Everything that is proved, in one term, and what that term rests on.
 names=$(for file in $files; do
-    sed -nE "s/^ *(Theorem|Lemma|Corollary) ([^ :({]+).*/\1 @${file%.v}.\2/p" "$file"
+    sed -nE "s/^(Theorem|Lemma|Corollary) ([^ :({]+).*/\1 @${file%.v}.\2/p" "$file"
 done)
 {
     echo "From Formal Require $(for file in $files; do printf '%s ' "${file%.v}"; done | sed 's/ $/./')"

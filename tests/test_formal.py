@@ -63,7 +63,7 @@ def test_a_tie_has_all_three_ends(tie: dict[str, Any]) -> None:
         file, _, theorem = name.partition(".")
         assert f"{file}.v" in compiled
         text = (FORMAL / f"{file}.v").read_text(encoding="utf-8")
-        assert re.search(rf"^ *(?:Theorem|Lemma|Corollary) {re.escape(theorem)}(?![\w'])", text, re.MULTILINE), name
+        assert re.search(rf"^(?:Theorem|Lemma|Corollary) {re.escape(theorem)}(?![\w'])", text, re.MULTILINE), name
     for name in tie["kernel"]:
         module, *members = name.split(".")
         target: Any = importlib.import_module(f"verifier.kernel.{module}")
