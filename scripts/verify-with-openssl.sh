@@ -6,8 +6,8 @@
 # PROOF is certificates/<name>/proof.sigstore.json; claim.json and certificate.json are looked for beside it.
 # PUBLIC_KEY is a PEM file that you have from someone you trust, not from the sender of the proof.
 #
-# Checked: the key's fingerprint is the one in the proof; the signature over the pre-authentication encoding of the
-# payload; payload, statement and predicate type; name and SHA-256 of the model; SHA-256 of claim and certificate.
+# Checked: canonical base64; the key's fingerprint is the one in the proof; the signature over the pre-authentication
+# encoding of the payload, and for ECDSA that it is the one of the two with the smaller s; payload, statement and predicate type; name and SHA-256 of the model; SHA-256 of claim and certificate.
 # Not checked: the policy, and the proof itself. Only the kernel re-proves it: python -m verifier verify.
 #
 # Exit codes: 0 verified; 1 a check failed; 2 usage, or the proof cannot be read.
@@ -19,7 +19,7 @@ export LC_ALL
 media_type=application/vnd.dev.sigstore.bundle.v0.3+json
 payload_type=application/vnd.in-toto+json
 statement_type=https://in-toto.io/Statement/v1
-predicate_type=https://modular-addition-verifier.invalid/proof/v1
+predicate_type=https://modular-addition-verifier.invalid/proof/v2
 
 bad() { echo "verify-with-openssl: $*" >&2; exit 2; }
 fail() { echo "verify-with-openssl: FAILED: $*" >&2; exit 1; }
@@ -45,8 +45,11 @@ field() { sed -n "s#$bundle#\\$1#p" "$proof"; }
 [ -n "$(field 3)" ] || bad "$proof: not a proof in canonical form"
 [ "$(field 3)" = "$(field 5)" ] || bad "$proof: the hint names another key than the signature"
 [ "$(field 2)" = "$payload_type" ] || fail "the payload type is $(field 2)"
-field 1 | openssl base64 -d -A > "$work/payload" || bad "$proof: the payload is not base64"
-field 4 | openssl base64 -d -A > "$work/signature" || bad "$proof: the signature is not base64"
+for part in 1:payload 4:signature; do # one text per value: what is decoded must encode to the same
+    field "${part%:*}" | openssl base64 -d -A > "$work/${part#*:}" || bad "$proof: the ${part#*:} is not base64"
+    [ "$(openssl base64 -A < "$work/${part#*:}")" = "$(field "${part%:*}")" ] ||
+        bad "$proof: the ${part#*:} is not canonical base64"
+done
 
 # The key: its SSH fingerprint, from the public key in wire format.
 openssl pkey -pubin -in "$key" -pubout -outform DER -out "$work/key" 2> /dev/null || bad "$key: not a public key"
@@ -68,6 +71,13 @@ fingerprint=SHA256:$(openssl dgst -sha256 -binary "$work/ssh" | openssl base64 -
 size=$(wc -c < "$work/payload")
 { printf 'DSSEv1 %d %s %d ' ${#payload_type} "$payload_type" "$size"; cat "$work/payload"; } > "$work/signed"
 if [ "$kind" = ecdsa ]; then
+    # DER: 30 length, 02 length r, 02 length s, in hexadecimal; s without its zeros in front against n/2.
+    der=$(od -An -v -tx1 "$work/signature" | tr -d ' \n')
+    r=$(printf %d "0x0$(printf %s "$der" | cut -c 7-8)")
+    s=$(printf %s "$der" | cut -c "$((8 + 2 * r + 5))-" | sed 's/^0*//')
+    half=7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8
+    { [ ${#s} -lt 64 ] || { [ ${#s} -eq 64 ] && [ "$(printf '%s\n' "$s" $half | sort | tail -n 1)" = $half ]; }; } ||
+        fail "the signature is not the one with the smaller s"
     openssl dgst -sha256 -verify "$key" -signature "$work/signature" "$work/signed" > /dev/null 2>&1
 else
     openssl pkeyutl -verify -pubin -inkey "$key" -rawin -in "$work/signed" -sigfile "$work/signature" > /dev/null 2>&1

@@ -65,7 +65,7 @@ def policy_of(key: Path) -> str:
     """A policy that asks for everything and trusts one key."""
     pem = read_public_key(key).pem.decode()
     return f"""format = "verifier-policy/1"
-predicate_types = ["https://modular-addition-verifier.invalid/proof/v1"]
+predicate_types = ["https://modular-addition-verifier.invalid/proof/v2"]
 [signatures]
 threshold = 1
 [[signatures.keys]]
@@ -380,7 +380,7 @@ class TestBadInput:
         for command in (("certify", "none"), ("export", "none", "-o", "c.json"), ("check", "none", "none")):
             self.refused(verifier(*command), "none: cannot be read: No such file or directory")
         self.refused(verifier("check", SMALL, "none"), "none")
-        self.refused(verifier("certify", tmp_path / "here"), "not a regular file")
+        self.refused(verifier("certify", tmp_path / "here"), "is a folder without models")
         assert contents(Path()) == {}
 
     def test_a_certificate_for_another_model(self, verifier: Verifier) -> None:
@@ -529,17 +529,17 @@ class TestStored:
         assert forced.json["kept"] is False
 
     def test_a_signature_of_the_policys_keys_is_kept(self, verifier: Verifier, tmp_path: Path) -> None:
-        """Whoever runs `make certify` must not replace the maintainers' signatures by their own."""
-        key = make_key(tmp_path, "release")
+        """Of a policy that was named, and is not among the proofs."""
+        key, policy = make_key(tmp_path, "release"), tmp_path / "policy.toml"
         assert verifier("certify", SMALL, "--key", key).code == 0
-        Path("certificates/policy.toml").write_text(policy_of(tmp_path / "release.pub.pem"))
+        policy.write_text(policy_of(tmp_path / "release.pub.pem"))
         before = contents(Path())
-        run = verifier("certify", SMALL)
+        run = verifier("certify", SMALL, "--policy", policy)
         assert (run.code, run.err) == (0, ""), "no key is needed, and none is made"
         assert "release (SHA256:" in run.out
         assert contents(Path()) == before
         assert not (tmp_path / "config").exists()
-        elsewhere = verifier("certify", SMALL, "--out", "elsewhere", "--json")
+        elsewhere = verifier("certify", SMALL, "--policy", policy, "--out", "elsewhere", "--json")
         assert elsewhere.json["kept"] is False
 
     def test_a_strangers_signature_is_not(self, verifier: Verifier, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import subprocess
 import sys
@@ -14,8 +15,12 @@ from typing import NoReturn
 
 import pytest
 
+import verifier
 from verifier import __version__, cli
-from verifier.errors import MESSAGE_LIMIT, InputError, one_line
+from verifier.errors import MESSAGE_LIMIT, InputError, VerifierError, one_line
+from verifier.files import FileError
+from verifier.pipeline import Unexplained
+from verifier.proof.reasons import MalformedError, Reason, VerificationError
 
 Install = Callable[[Callable[[argparse.Namespace], int]], None]
 
@@ -111,6 +116,9 @@ def test_a_command_missing_from_the_installation_is_one_line(
         ),
         (InputError(Path("m"), "", "is empty"), "m: is empty"),
         (InputError("m\nn", "\x1b[2J", "is bad"), "m\\nn: \\x1b[2J is bad"),
+        (MalformedError(Reason.DEPTH, "65 levels"), "the text is nested deeper than the limit: 65 levels"),
+        (VerificationError(1, Reason.SIZE, "m"), "step 1: the text is longer than the limit: m"),
+        (FileError("m is a symbolic link"), "m is a symbolic link"),
         (FileNotFoundError(2, "No such file or directory", "m"), "m: No such file or directory"),
         (FileNotFoundError(2, "No such file or directory", b"m"), "m: No such file or directory"),
         (
@@ -220,3 +228,36 @@ def test_a_message_is_short() -> None:
     assert "\n" not in text
     assert one_line("φ × 2π") == "φ × 2π"
     assert one_line("\ud800") == "\\ud800"
+
+
+def test_a_proof_that_fails_is_no_bad_input(install: Install, capsys: pytest.CaptureFixture[str]) -> None:
+    install(raising(VerificationError(5, Reason.MODEL_DIGEST, "sha256 1, signed 2")))
+    assert cli.main(["check"]) == 1
+    assert capsys.readouterr().err.startswith("verifier: step 5: the model file is not")
+    install(raising(Unexplained("no neuron depends on its input")))
+    assert cli.main(["check"]) == 1
+
+
+def test_every_error_of_this_package_has_one_base() -> None:
+    """So none can end in a traceback. The kernel imports nothing from here, and the explainer's is never let out."""
+    found: set[type[BaseException]] = set()
+    folder = Path(verifier.__path__[0])
+    for path in folder.rglob("[!_]*.py"):
+        name = ".".join(("verifier", *path.relative_to(folder).with_suffix("").parts))
+        content = vars(importlib.import_module(name)).values()
+        found |= {x for x in content if isinstance(x, type) and issubclass(x, BaseException)}
+    own = {x.__name__ for x in found if x.__module__.startswith("verifier.") and not issubclass(x, VerifierError)}
+    assert own == {"Rejected", "NothingToExplain"}
+
+
+def test_out_means_the_same_in_every_command() -> None:
+    """`-o` is short for `--out`, wherever there is either; and a command that writes files has it."""
+    found = set()
+    for name in cli.COMMANDS:
+        parser = argparse.ArgumentParser(allow_abbrev=False)
+        cli._load(name).add_arguments(parser)
+        for action in parser._actions:
+            if {"-o", "--out"} & set(action.option_strings):
+                assert action.option_strings == ["-o", "--out"], name
+                found.add(name)
+    assert found == {"train", "import", "export", "certify", "plot", "report", "bench"}

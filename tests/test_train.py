@@ -260,3 +260,16 @@ def test_without_torch_the_command_names_the_extra(
     monkeypatch.setitem(sys.modules, "torch", None)  # Python's way to say that it cannot be imported
     assert cli.main([*WORDS, "--out", str(tmp_path / "m.safetensors")]) == 2
     assert capsys.readouterr().err == "verifier: this needs the package torch: pip install 'verifier[torch]'\n"
+
+
+def test_a_name_that_certify_would_refuse_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def never(*arguments: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(verifier.train, "train", never)
+    for name in ("z.pt", "z", "a b.safetensors", "keys.safetensors"):
+        assert cli.main([*WORDS, "-o", str(tmp_path / name)]) == 2
+        assert "must be named" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from verifier import __version__
-from verifier.errors import InputError, one_line
+from verifier.errors import InputError, VerifierError, one_line
 
 if TYPE_CHECKING:
     from verifier.kernel import Rejected
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "train": "train a transformer that adds modulo p",
     "import": "turn a checkpoint of another format into a native model file",
-    "export": "explain a model and write its certificate",
     "check": "check a certificate against a model",
-    "certify": "export, check and sign, in one go",
+    "certify": "explain, check and sign, in one go",
     "verify": "verify a signed proof against a model and a policy",
     "gate": "require a proof that meets the policy for every model",
     "keygen": "make a signing key",
@@ -151,8 +150,8 @@ def _load(name: str) -> Command:
 
 def _expected(error: Exception) -> tuple[int, str] | None:
     """Exit code and message of a failure that is not a bug of this program; None for a bug."""
-    if isinstance(error, InputError):
-        return BAD_INPUT, str(error)
+    if isinstance(error, VerifierError):
+        return error.exit_code, str(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRAS:
         package = (error.name or "").partition(".")[0]
         return BAD_INPUT, f"this needs the package {package}: pip install 'verifier[{EXTRAS[package]}]'"

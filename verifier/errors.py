@@ -1,4 +1,4 @@
-"""The one error for bad input, and how its message is kept to one line."""
+"""What every expected failure is, the one for bad input, and how messages are kept to one line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ import os
 MESSAGE_LIMIT = 600
 
 
-class InputError(Exception):
+class VerifierError(Exception):
+    """An expected failure: a line on standard error and an exit code, never a traceback.
+
+    Every error that this package raises on purpose is one, but for the kernel's `Rejected`, which imports nothing from
+    here. `exit_code` is 1 where a statement is false or unproved, 2 for bad input.
+    """
+
+    exit_code = 1
+
+
+class InputError(VerifierError):
     """Something a user handed in breaks a rule: exit code 2, one line on standard error, nothing written.
 
     **Arguments**
@@ -18,6 +28,8 @@ class InputError(Exception):
 
     The three read as one sentence: `m.safetensors: tensor embed.W_E must be float32, not float16`.
     """
+
+    exit_code = 2
 
     def __init__(self, source: str | os.PathLike[str], field: str, rule: str) -> None:
         super().__init__(source, field, rule)  # all three, so that the error survives pickling between processes

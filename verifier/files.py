@@ -1,4 +1,4 @@
-"""Reading files with a limit, and replacing them atomically (standard library only)."""
+"""Reading files with a limit, and replacing them atomically."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import stat
 import tempfile
 from pathlib import Path
 
+from verifier.errors import VerifierError
 
-class FileError(OSError):
+
+class FileError(VerifierError, OSError):
     """A file that must not be read: not a regular file, a symbolic link, too large, or open to others."""
+
+    exit_code = 2
 
 
 def read_limited(path: Path, limit: int, *, follow: bool = True, private: bool = False) -> bytes:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -172,7 +173,7 @@ def parse_attention(text: str, source: str) -> AttentionWeight:
     **Raises** `InputError`, also for a numerator or denominator that the kernel would refuse.
     """
     ends = text.split(":")
-    if not all(re.fullmatch(r"-?[0-9]{1,7}(/0*[1-9][0-9]{0,6})?", end) for end in ends):
+    if not all(re.fullmatch(r"-?[0-9]{1,7}(/[1-9][0-9]{0,6})?", end) for end in ends):
         rule = f"must be fractions like 1/2 or intervals like 9/10:1, not {text!r}"
         raise InputError(source, "attention", rule)
     low, high = Fraction(ends[0]), Fraction(ends[-1])
@@ -210,12 +211,28 @@ def encode_circuit(circuit: FoldedCircuit) -> bytes:
 
 
 def _provenance_text(provenance: dict[str, object]) -> str:
-    return json.dumps(provenance, sort_keys=True, separators=(",", ":"))
+    """**Raises** `InputError` for more than the kernel reads."""
+    text = json.dumps(provenance, sort_keys=True, separators=(",", ":"))
+    if len(text) > limits.TEXT:
+        raise InputError("the model", "provenance", f"must have at most {limits.TEXT} characters, not {len(text)}")
+    return text
 
 
 def encode(model: Model | FoldedCircuit) -> bytes:
     """Serialise either form."""
     return encode_model(model) if isinstance(model, Model) else encode_circuit(model)
+
+
+def assumptions_of(provenance: Mapping[str, object]) -> tuple[str, ...]:
+    """How a model differs from the network it was imported from: phrases such as `with attention fixed at 1/2, 1/2`.
+
+    They are what the import recorded, and no more to be believed than the file. Every statement about the model should
+    carry them.
+    """
+    found = provenance.get("assumptions")
+    if not isinstance(found, list):
+        return ()
+    return tuple(text for text in found[:8] if isinstance(text, str) and re.fullmatch("[ -~]{1,200}", text))
 
 
 def write_model(model: Model | FoldedCircuit, path: Path) -> str:
@@ -306,6 +323,9 @@ def _common_metadata(file: TensorFile, source: str, more: set[str]) -> tuple[int
         name = min(metadata.keys() ^ names)
         rule = "is missing" if name in names else "is not part of the format"
         raise InputError(source, f"metadata {name}", rule)
+    for name, text in metadata.items():
+        if len(text) > limits.TEXT:
+            raise InputError(source, f"metadata {name}", f"must have at most {limits.TEXT} characters, not {len(text)}")
     if metadata["task"] != TASK:
         raise InputError(source, "metadata task", f"must be {TASK!r}, not {metadata['task']!r}")
     if re.fullmatch("[1-9][0-9]{0,8}", metadata["p"]) is None:

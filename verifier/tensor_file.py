@@ -76,15 +76,7 @@ def decode_tensors(data: bytes, source: str) -> TensorFile:
 
     **Raises** `InputError` unless the header is strict JSON and the tensors tile the data.
     """
-    length = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or not 2 <= length <= HEADER_BYTES:
-        raise InputError(source, "header", f"must be a safetensors header of 2 to {HEADER_BYTES} bytes")
-    if 8 + length > len(data):
-        raise InputError(source, "header", "is cut off; the file is truncated")
-    header = _header(data[8 : 8 + length], source)
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise InputError(source, "__metadata__", "must be an object of strings")
+    header, metadata, length = _header(data, source)
     body = memoryview(data)[8 + length :]
     tensors: dict[str, NDArray[Any]] = {}
     dtypes: dict[str, str] = {}
@@ -107,7 +99,27 @@ def decode_tensors(data: bytes, source: str) -> TensorFile:
     return TensorFile(metadata, tensors, dtypes)
 
 
-def _header(text: bytes, source: str) -> dict[str, Any]:
+def read_metadata(data: bytes, source: str) -> dict[str, str]:
+    """The metadata alone.
+
+    **Raises** `InputError`.
+    """
+    return _header(data, source)[1]
+
+
+def _header(data: bytes, source: str) -> tuple[dict[str, Any], dict[str, str], int]:
+    """The entries of the tensors, the metadata, and how many bytes the header has.
+
+    **Raises** `InputError`.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or not 2 <= length <= HEADER_BYTES:
+        raise InputError(source, "header", f"must be a safetensors header of 2 to {HEADER_BYTES} bytes")
+    if 8 + length > len(data):
+        raise InputError(source, "header", "is cut off; the file is truncated")
+    if data[8:9] != b"{":
+        raise InputError(source, "header", "must be a JSON object, from its first byte on")
+
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = dict(pairs)
         if len(names) != len(pairs):
@@ -115,12 +127,17 @@ def _header(text: bytes, source: str) -> dict[str, Any]:
         return names
 
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        text = data[8 : 8 + length].decode("utf-8")
+        header = json.loads(
+            text, object_pairs_hook=unique, parse_int=lambda digits: -1 if digits == "-0" else int(digits)
+        )
+        json.dumps(header, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no text
     except (ValueError, RecursionError) as error:
         raise InputError(source, "header", f"must be JSON ({error})") from None
-    if not isinstance(header, dict):
-        raise InputError(source, "header", "must be a JSON object")
-    return header
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+        raise InputError(source, "__metadata__", "must be an object of strings")
+    return header, metadata, length
 
 
 def _span(name: str, entry: Any, source: str) -> tuple[int, int]:

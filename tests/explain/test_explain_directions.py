@@ -41,11 +41,11 @@ def test_the_wanted_share_with_no_direction_to_spare(name: str) -> None:
     s = sample(r)
     counts = []
     for share in (0.5, 0.9, 0.98):
-        u = find_directions(r, s, share, 8)
+        u = find_directions(r, s, None, share, 8)
         assert (u == np.round(u * 2**20) / 2**20).all()
         assert certified_margins(r, s, u).min() >= share * s.margins.min()
         counts.append(u.shape[1])
-        again = find_directions(r, s, share, 1)
+        again = find_directions(r, s, None, share, 1)
         assert again.shape == u.shape  # whatever is tried first
     assert counts == sorted(counts)
     assert counts[1] <= 9
@@ -59,8 +59,8 @@ def test_outputs_beyond_p_cost_no_direction_when_they_are_low() -> None:
     for more in (low[:1], low):
         r = read(with_outputs(c, more))
         s = sample(r)
-        u = find_directions(r, s, 0.9, 8)
-        assert u.shape == (23 + len(more), find_directions(alone, sample(alone), 0.9, 8).shape[1])
+        u = find_directions(r, s, None, 0.9, 8)
+        assert u.shape == (23 + len(more), find_directions(alone, sample(alone), None, 0.9, 8).shape[1])
         assert certified_margins(r, s, u).min() >= 0.9 * s.margins.min()
 
 
@@ -73,15 +73,15 @@ def test_wrong_inputs_do_not_make_directions_useless() -> None:
     s = sample(r)
     right = (s.margins > 0).sum()
     assert 0 < right < len(s.a)
-    assert (certified_margins(r, s, find_directions(r, s, 0.9, 8)) > 0).sum() == right
+    assert (certified_margins(r, s, find_directions(r, s, None, 0.9, 8)) > 0).sum() == right
 
 
 def test_an_unreachable_share_takes_that_share_of_what_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("verifier.explain.directions.DIRECTIONS", 8)
     r = read(shipped("pizza-p59-b"))
     s = sample(r)
-    best = certified_share(s.margins, certified_margins(r, s, find_directions(r, s, 1.0, 8)))
+    best = certified_share(s.margins, certified_margins(r, s, find_directions(r, s, None, 1.0, 8)))
     assert 0.7 < best < 0.9
-    u = find_directions(r, s, 0.9, 8)
+    u = find_directions(r, s, None, 0.9, 8)
     assert u.shape[1] <= 8
     assert certified_margins(r, s, u).min() >= 0.9 * best * s.margins.min() - 1e-9

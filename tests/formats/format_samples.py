@@ -52,12 +52,15 @@ def random_model(p: int = 5, layout: str = "a b", attention: str = "1/2", **size
     return Model(p, exactly(attention, len(items)), items, tensors, {"origin": "test"})
 
 
-def random_state(positions: int = 2, **sizes: Any) -> StateDict:
-    """A TransformerLens state dict with buffers and random queries and keys."""
+def random_state(positions: int = 2, keys: float = 0.0, **sizes: Any) -> StateDict:
+    """A TransformerLens state dict with buffers, random queries, and random keys of the size `keys`.
+
+    Without keys but with a bias of theirs all scores of one query are equal, and the attention is constant.
+    """
     tensors = random_tensors(positions=positions, **sizes)
     rng = np.random.default_rng(99)
-    for name in ("W_Q", "W_K"):
-        tensors[f"blocks.0.attn.{name}"] = rng.normal(size=(2, 8, 3)).astype(np.float32)
+    for name, size in (("W_Q", 1.0), ("W_K", keys)):
+        tensors[f"blocks.0.attn.{name}"] = (size * rng.normal(size=(2, 8, 3))).astype(np.float32)
         tensors[f"blocks.0.attn.b_{name[-1]}"] = rng.normal(size=(2, 3)).astype(np.float32)
     state = {name: torch.tensor(tensor) for name, tensor in tensors.items()}
     state["blocks.0.attn.mask"] = torch.tril(torch.ones(positions, positions)).bool()
@@ -129,9 +132,11 @@ class _Weights(nn.Module):
 
 
 class Lens(nn.Module):
-    """A module with the parameter names of HookedTransformer, run with its pattern hook set to a constant."""
+    """A module with the parameter names of HookedTransformer, and its forward pass: causal softmax attention, or, with
+    `attention`, the pattern that a hook has set to a constant.
+    """
 
-    def __init__(self, state: StateDict, attention: float) -> None:
+    def __init__(self, state: StateDict, attention: float | None = None) -> None:
         super().__init__()
         self.attention = attention
         self.embed, self.pos_embed = _Weights(state, "embed."), _Weights(state, "pos_embed.")
@@ -149,7 +154,13 @@ class Lens(nn.Module):
         unembed: Any = self.unembed
         x = embed.W_E[tokens] + pos_embed.W_pos[: tokens.shape[1]]
         v = torch.einsum("bpd,hdk->bphk", x, attn.W_V) + attn.b_V
-        pattern = torch.full((len(tokens), v.shape[2], tokens.shape[1], tokens.shape[1]), self.attention)
+        q = torch.einsum("bpd,hdk->bphk", x, attn.W_Q) + attn.b_Q
+        k = torch.einsum("bpd,hdk->bphk", x, attn.W_K) + attn.b_K
+        scores = torch.einsum("bqhk,bphk->bhqp", q, k) / q.shape[-1] ** 0.5
+        later = torch.triu(torch.ones(scores.shape[-2:]), 1).bool()
+        pattern = scores.masked_fill(later, -float("inf")).softmax(-1)
+        if self.attention is not None:
+            pattern = torch.full_like(pattern, self.attention)
         z = torch.einsum("bphk,bhqp->bqhk", v, pattern)
         x = x + torch.einsum("bqhk,hkd->bqd", z, attn.W_O) + attn.b_O
         x = x + torch.relu(x @ mlp.W_in + mlp.b_in) @ mlp.W_out + mlp.b_out

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.formats.format_samples import CHECKPOINT, lens_state, memory, random_model
+from tests.formats.format_samples import CHECKPOINT, first_position_state, lens_state, memory, random_model
 from verifier import cli
 from verifier.commands import import_ as command
 from verifier.formats import FORMATS, circuit_digest, folded, import_file
@@ -38,13 +38,31 @@ def test_a_checkpoint_becomes_a_native_file(checkpoint: Path, capsys: Capture) -
     for phrase in (
         "transformerlens",
         "layout a b, attention 1/2 1/2",
-        "W_Q and W_K are not used",
-        "agrees on all 25 inputs",
+        "its queries and keys give the attention 1/2, 1/2 at every input",
+        "the original's own forward pass (the weights, in float64) agrees within",
+        "on all 25 inputs",
         "25 of 25 inputs (float64; measured, not proved)",
     ):
         assert phrase in text
     assert circuit_digest(read_model(out)) == circuit_digest(memory(5))
     assert out.read_bytes() == import_file(checkpoint).encode()
+
+
+def test_an_assumption_is_said_everywhere(tmp_path: Path, capsys: Capture) -> None:
+    path, out = tmp_path / "learned.pt", tmp_path / "native.safetensors"
+    torch.save(first_position_state(), path)
+    words = ["import", str(path), "-o", str(out)]
+    assert cli.main(words) == 2
+    assert "or fix the attention with --attention '1/2 1/2'" in capsys.readouterr().err
+    assert not out.exists()
+    assert cli.main([*words, "--attention", "1/2 1/2"]) == 0
+    text = capsys.readouterr().out
+    assert "note        with attention fixed at 1/2, 1/2: the network's own attention weights range from" in text
+    assert "the original's weights agree with it with attention fixed at 1/2, 1/2" in text
+    assert "by the original's own forward pass 25" in text
+    assert read_model(out).provenance["assumptions"] == ["with attention fixed at 1/2, 1/2"]
+    assert cli.main([*words, "--attention", "1/2 1/2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["assumptions"] == ["with attention fixed at 1/2, 1/2"]
 
 
 def test_json_says_the_same(checkpoint: Path, capsys: Capture) -> None:
@@ -72,7 +90,7 @@ def test_native_and_folded_sources_are_imported_too(tmp_path: Path, capsys: Capt
 
 
 def test_quiet_prints_nothing(checkpoint: Path, capsys: Capture) -> None:
-    assert cli.main(["import", str(checkpoint), "-o", str(checkpoint) + ".native", "--quiet"]) == 0
+    assert cli.main(["import", str(checkpoint), "-o", str(checkpoint) + ".safetensors", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
 
 
@@ -96,10 +114,15 @@ def test_what_exists_is_overwritten_only_on_request(checkpoint: Path, capsys: Ca
     assert cli.main([*words, "--force"]) == 0
     decode(out.read_bytes(), "out")
     assert cli.main(words) == 0  # the same bytes: nothing to overwrite
-    assert cli.main(["import", str(checkpoint), "-o", str(checkpoint), "--force"]) == 2
+    alias = checkpoint.with_name("alias.safetensors")
+    alias.hardlink_to(checkpoint)
+    assert cli.main(["import", str(checkpoint), "-o", str(alias), "--force"]) == 2
     assert "is the source itself" in capsys.readouterr().err
     assert cli.main(["import", str(checkpoint), "-o", str(checkpoint.parent)]) == 2
     assert "is a directory" in capsys.readouterr().err
+    for name in ("native.pt", "native", "a b.safetensors", "keys.safetensors", ".safetensors"):
+        assert cli.main(["import", str(checkpoint), "-o", str(checkpoint.with_name(name))]) == 2
+        assert "must be named" in capsys.readouterr().err
     assert cli.main(["import", "none.pt", "-o", str(out)]) == 2
     assert "none.pt: cannot be read" in capsys.readouterr().err
 

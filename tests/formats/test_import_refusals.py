@@ -210,7 +210,14 @@ def test_float64_weights_are_taken_if_exact_and_rounded_only_on_request() -> Non
     assert import_model(exact).circuit_sha256 == import_model(state).circuit_sha256
     exact["embed.W_E"] = exact["embed.W_E"] + 1e-12
     rounded = import_model(exact, round_weights=True)
-    assert any(note.startswith("rounded to float32, so theorems are about") for note in rounded.notes)
+    assert rounded.assumptions == ("with weights rounded to float32",)
+    assert rounded.notes[0] == "with weights rounded to float32: theorems are about the rounded network"
+    assert rounded.changed == {"embed.W_E": "rounded to float32"} | {
+        name: "float64 as float32; no value changes" for name in rounded.model.tensors if name != "embed.W_E"
+    }
+    module = Lens({name: value.float() for name, value in exact.items()}).double()
+    module.embed.W_E = nn.Parameter(exact["embed.W_E"] + 1e-9)
+    assert import_model(module, round_weights=True).assumptions == rounded.assumptions
     assert rounded.circuit_sha256 == import_model(state).circuit_sha256
     exact["embed.W_E"] = exact["embed.W_E"] * 1e300
     assert "too large for float32" in refusal(lambda: import_model(exact, round_weights=True))
@@ -278,10 +285,6 @@ def _opaque(path: Path) -> None:
     torch.save({"model": nn.Linear(2, 2)}, path)
 
 
-def _numpy_scalar(path: Path) -> None:
-    torch.save({"model": random_state(), "loss": np.float64(0.5)}, path)
-
-
 def _bytes(data: bytes) -> Callable[[Path], object]:
     return lambda path: path.write_bytes(data)
 
@@ -314,10 +317,6 @@ def _bomb() -> bytes:
 
 FILE_REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
     "needs code": (_opaque, "needs the class or function torch.nn.modules.linear.Linear"),
-    "needs numpy": (
-        _numpy_scalar,
-        "loading that could run code from the file (only weights_only=True is used)",
-    ),
     "pickle": (_bytes(pickle.dumps(Opaque())), "truncated or damaged"),
     "plain pickle": (_bytes(pickle.dumps({"a": 1})), "truncated or damaged"),
     "empty": (_bytes(b""), "neither a safetensors file, a torch file (zip or pickle) nor an .npz archive"),
@@ -337,7 +336,12 @@ FILE_REFUSALS: dict[str, tuple[Callable[[Path], object], str]] = {
         _torch({"state_dicts": [random_state()] * 3, "config": {}}),
         "entry state_dicts holds 3 checkpoints; save the state dict of one of them",
     ),
+    "numbered inside": (_torch({"model": {0: torch.zeros(1)}}), "whose keys are names"),
     "numbered": (_torch({0: torch.zeros(1), 1: torch.zeros(1)}), "whose keys are names"),
+    "embed and unembed": (
+        _torch({"embed.weight": torch.zeros(5, 8), "unembed.weight": torch.zeros(5, 8)}),
+        "has the tensors embed.weight, unembed.weight, …, which is no supported format",
+    ),
     "other network": (_torch({"fc1.weight": torch.zeros(3, 3)}), "has the tensors fc1.weight, …"),
 }
 
@@ -422,6 +426,6 @@ def test_an_archive_of_objects_is_refused(tmp_path: Path) -> None:
 
 def test_memory_adds() -> None:
     """The sample network is right on every input, so that the importer's counts mean something."""
-    imported = import_model(dict(memory(5).tensors))
+    imported = import_model(dict(memory(5).tensors), attention="1/2")
     assert imported.check is not None
     assert imported.check.correct == 25

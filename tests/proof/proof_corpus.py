@@ -38,7 +38,7 @@ from tests.proof.proof_support import (
 from verifier.proof import canonical
 from verifier.proof.documents import PREDICATE_TYPE
 from verifier.proof.envelope import Bundle, encode_bundle, pre_authentication_encoding, seal
-from verifier.proof.keys import SigningKey
+from verifier.proof.keys import P256_ORDER, SigningKey
 from verifier.proof.statement import PAYLOAD_TYPE
 
 CORPUS = Path(__file__).parent.parent / "corpus" / "proof"
@@ -124,6 +124,14 @@ def _raw_signature() -> bytes:
 
     r, s = decode_dss_signature(seal(canonical.encode(make_statement()), PAYLOAD_TYPE, RELEASE).signature)
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def _other_s() -> bytes:
+    """The good signature with n − s in place of s, which is one as well as far as ECDSA is concerned."""
+    from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+
+    r, s = decode_dss_signature(seal(canonical.encode(make_statement()), PAYLOAD_TYPE, RELEASE).signature)
+    return encode_dss_signature(r, P256_ORDER - s)
 
 
 def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
@@ -219,6 +227,7 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     yield "2-zero-signature", 2, "BAD_SIGNATURE", forged(bytes.fromhex("3006020100020100"))
     yield "2-signature-is-not-der", 2, "BAD_SIGNATURE", forged(b"\x30\x80\x02\x01\x01\x02\x01\x01\x00\x00")
     yield "2-signature-as-in-jose", 2, "BAD_SIGNATURE", forged(_raw_signature())
+    yield "2-signature-with-the-larger-s", 2, "BAD_SIGNATURE", forged(_other_s())
     yield "2-signature-over-payload-alone", 2, "BAD_SIGNATURE", forged(RELEASE.sign(good))
     encoded = pre_authentication_encoding(PAYLOAD_TYPE, good)
     yield "2-stranger-under-known-name", 2, "BAD_SIGNATURE", forged(STRANGER.sign(encoded))
@@ -278,7 +287,7 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         "PREDICATE_TYPE",
         signed(set_at("predicateType", "https://slsa.dev/provenance/v1")),
     )
-    newer = PREDICATE_TYPE.replace("/v1", "/v2")
+    newer = PREDICATE_TYPE.replace("/v2", "/v3")
     yield "4-newer-predicate", 4, "PREDICATE_TYPE", signed(set_at("predicateType", newer))
     allowed = policy_text().replace(f'["{PREDICATE_TYPE}"]', f'["{newer}"]').encode()
     yield "4-not-allowed-by-policy", 4, "PREDICATE_TYPE", {"policy.toml": allowed}
@@ -378,6 +387,20 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         "CONCLUSION",
         signed(set_at(f"{part}.certificate.sha256", "0" * 64)),
     )
+    yield "6-other-strategy-than-claimed", 6, "CONCLUSION", signed(set_at(f"{part}.accuracy.strategy", "exact"))
+    yield "6-more-explained-than-all", 6, "FIELD", signed(set_at(f"{part}.accuracy.explained_inputs", 3482))
+    unreadable = b"no model file"
+    yield (
+        "6-model-file-without-metadata",
+        6,
+        "POLICY",
+        {
+            "model": unreadable,
+            "claim.json": make_claim(unreadable),
+            **signed(lambda s: None, model=unreadable),
+            **policy(rule('layout = ["a b"]')),
+        },
+    )
     yield "6-more-than-all-inputs", 6, "FIELD", signed(set_at(f"{part}.accuracy.certified_inputs", 3482))
     same = [{"frequency": 3}, {"frequency": 3}]
     yield (
@@ -399,6 +422,14 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("quadrature", 'max_relative_quadrature_bound = "38/128"'),
         ("cost", 'max_cost_per_parameter = "40"'),
         ("semantics", 'semantics = ["real"]'),
+        ("p", "p = 3"),
+        ("format", 'format = ["verifier-circuit/1"]'),
+        ("layout", 'layout = ["a b =59"]'),
+        ("attention", 'attention = ["1 1"]'),
+        ("explained", 'min_explained_inputs = "all"'),
+        ("error", 'max_error = "2.999"'),
+        ("gap-error", 'max_gap_error = "2/16"'),
+        ("relative-margin", 'min_relative_margin = "1/29"'),
     ):
         yield f"6-newer-policy-{name}", 6, "POLICY", policy(rule(line))
     weak_claim, weak = make_claim(certified_inputs=3400), make_certificate(3400, margin=-1)
@@ -481,7 +512,11 @@ def accept_cases() -> Iterator[tuple[str, dict[str, object], Files]]:
     )
     pretty = b" " + make_claim().replace(b",", b",\n ") + b"\n"
     yield "claim-written-by-hand", expect(), {"claim.json": pretty, PROOF: sign(make_statement(claim=pretty))}
-    exact = rule('min_margin = "1.5"\nmax_relative_quadrature_bound = "39/128"')
+    exact = rule(
+        'min_margin = "1.5"\nmax_relative_quadrature_bound = "39/128"\np = 59\nformat = ["verifier-model/1"]\n'
+        'layout = ["a b"]\nattention = ["1/2 1/2"]\nmin_explained_inputs = 3480\nmax_error = 3\n'
+        'max_gap_error = "3/16"\nmin_relative_margin = "12/355"'
+    )
     yield "bounds-met-exactly", expect(), policy(exact)
 
 

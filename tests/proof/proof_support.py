@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -22,10 +23,16 @@ from verifier.proof.keys import fingerprint as keyid
 from verifier.proof.policy import Policy, parse_policy
 from verifier.proof.statement import PAYLOAD_TYPE, sha256
 from verifier.proof.verify import Verified, verify
+from verifier.tensor_file import encode_tensors
 
 P = 59
 MODEL_NAME = "p59-seed0.safetensors"
-MODEL = b"the weights of a model"
+MODEL = encode_tensors(
+    {"format": "verifier-model/1", "p": "59", "layout": "a b", "attention": "1/2 1/2"},
+    {"weights": np.zeros(2, np.float32)},
+)
+"""As much of a model file as a policy looks at."""
+
 ENVIRONMENT = {"verifier": "0.1.0", "python": "3.11.7", "python-flint": "0.9.0", "flint": "3.6.0"}
 
 
@@ -87,7 +94,7 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
     ]
     by_frequency: Json = {"3": dyadic(5, -4), "14": dyadic(-7, -4)}
     return {
-        "format": "verifier-conclusion/1",
+        "format": "verifier-conclusion/2",
         "theorem": f"For at least {certified} of the {total} inputs (a, b) the largest logit is right.",
         "model": {
             "sha256": sha256(model),
@@ -101,40 +108,34 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
             "strategy": value["strategy"],
             "semantics": value["semantics"],
             "certified_inputs": value["certified_inputs"],
-            "refinement_budget": value["refinement_budget"],
         },
         "certificate": {
             "sha256": sha256(certificate),
             "families": 8,
-            "output_frequencies": 4,
-            "cells": 5 * value["p"],
-            "critical_offsets": 2,
-            "outliers": 1,
-            "on": 0,
-            "off": 3,
+            "directions": 6,
+            "others": 1,
+            "nodes": 512,
         },
         "quadrature": quadrature,
         "logits": {
             "max_error": dyadic(3, 0),
-            "naive": dyadic(3, 4),
             "budget": {
                 "quadrature": by_frequency,
                 "profile": by_frequency,
-                "other_frequencies": {},
-                "band": dyadic(1, 0),
-                "output_residual": dyadic(0, 0),
-                "skip": dyadic(1, -1),
+                "other_frequencies": dyadic(1, -3),
+                "output_rest": dyadic(0, 0),
                 "fixed_point": dyadic(1, -20),
             },
         },
+        "closed_form": {"least_gap": dyadic(7, 0), "error": dyadic(3, 0), "explains_all": True},
         "accuracy": {
+            "strategy": value["strategy"],
+            "semantics": value["semantics"],
             "certified_inputs": certified,
             "total_inputs": total,
-            "linear": certified,
-            "refined": 0,
-            "exhaustive": 0,
+            "explained_inputs": certified - 1,
+            "gap_error": dyadic(3, -4),
             "min_margin": dyadic(fields["margin"], -1),
-            "semantics": value["semantics"],
             "floating_point": dyadic(9, -20),
             "uncertified_inputs": total - certified,
             "uncertified": [],
@@ -143,7 +144,8 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
         "precision": 128,
         "cost": {
             "parameters": parameters,
-            "ball_operations": operations,
+            "events": 4 * neurons * value["p"],
+            "operations": operations,
             "per_parameter": "40.001",
             "brute_force": neurons * value["p"] ** 3,
             "by_step": {"arcs": operations},
@@ -161,14 +163,13 @@ KERNEL = Kernel(_check, FakeRejection)
 
 def make_claim(model: bytes = MODEL, **changes: Json) -> bytes:
     claim: dict[str, Json] = {
-        "format": "verifier-claim/1",
+        "format": "verifier-claim/2",
         "task": "(a + b) mod p",
         "p": P,
         "model_sha256": sha256(model),
         "strategy": "linear",
         "semantics": "binary32",
         "certified_inputs": P * P,
-        "refinement_budget": 64,
     }
     return canonical.encode(claim | changes)
 

@@ -17,6 +17,7 @@ from verifier.proof.envelope import MAX_BUNDLE_BYTES
 from verifier.proof.policy import parse_policy
 from verifier.proof.reasons import Reason, VerificationError
 from verifier.proof.verify import Verified, verify
+from verifier.report.subject import read_signed
 
 
 def cases(kind: str) -> list[str]:
@@ -65,6 +66,17 @@ def test_reject(case: str) -> None:
         run(folder)
     assert (caught.value.step, caught.value.reason.name) == (expected["step"], expected["reason"])
     assert caught.value.exit_code in (1, 2)
+
+
+@pytest.mark.parametrize("case", [*cases("accept"), *cases("reject"), *cases("survive")])
+def test_explain_and_report_read_or_refuse_it(case: str) -> None:
+    """They do not verify; and a damaged proof is one line, not a traceback."""
+    (folder,) = CORPUS.glob(f"*/{case}")
+    proof = folder / PROOF
+    try:
+        read_signed(proof if proof.exists() else CORPUS / "common" / PROOF, ("", "", ""))
+    except InputError:
+        assert proof.exists()
 
 
 @pytest.mark.parametrize("case", cases("survive"))

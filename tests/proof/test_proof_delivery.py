@@ -37,7 +37,7 @@ def test_other_peoples_actions_are_pinned_to_a_commit() -> None:
 
 def test_inputs_never_become_code() -> None:
     scripts = [step["run"] for step in all_steps() if "run" in step]
-    assert len(scripts) == 4
+    assert len(scripts) == 5
     for script in scripts:
         assert "${{" not in script
 
@@ -49,14 +49,27 @@ def test_the_workflow_may_only_read() -> None:
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 
+BASH = shutil.which("bash") or ""
+
+
+def inputs_of(step: dict[str, Any], **given: str) -> dict[str, str]:
+    """The environment of one of the action's steps."""
+    inputs = {name: value.get("default", "") for name, value in ACTION["inputs"].items()} | given
+    return {
+        name: inputs[match[1]]
+        for name, value in step["env"].items()
+        if (match := re.fullmatch(r"\$\{\{ inputs\.([a-z-]+) \}\}", value))
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, ["--models", "models", "--github", "--", "certificates"]),
+        ({"policy": "p.toml"}, ["--models", "models", "--policy", "p.toml", "--github", "--", "certificates"]),
         (
             {"policy": "p q.toml", "junit": "a.xml", "recheck": "false", "certificates": "$(false)"},
             [
-                *("--models", "models", "--github", "--policy", "p q.toml", "--junit", "a.xml"),
+                *("--models", "models", "--policy", "p q.toml", "--github", "--junit", "a.xml"),
                 *("--no-recheck", "--", "$(false)"),
             ],
         ),
@@ -64,27 +77,98 @@ def test_the_workflow_may_only_read() -> None:
 )
 def test_the_action_calls_the_gate(tmp_path: Path, changes: dict[str, str], expected: list[str]) -> None:
     """Its script, run with a stand-in for Python that prints its arguments."""
-    bash = shutil.which("bash")
-    assert bash is not None
     step = ACTION["runs"]["steps"][-1]
-    inputs = {name: value["default"] for name, value in ACTION["inputs"].items()} | changes
-    environment = {
-        name: inputs[re.fullmatch(r"\$\{\{ inputs\.([a-z-]+) \}\}", value)[1]]  # type: ignore[index]
-        for name, value in step["env"].items()
-    }
-    assert called(tmp_path, bash, step["run"], environment) == ["-I", "-m", "verifier", "gate", *expected]
+    found = called(tmp_path, BASH, step["run"], inputs_of(step, **changes))
+    assert found == ["-I", "-m", "verifier", "gate", *expected]
+
+
+def test_the_action_takes_no_policy_from_the_folder_that_it_judges(tmp_path: Path) -> None:
+    step = ACTION["runs"]["steps"][-1]
+    (tmp_path / "certificates").mkdir()
+    (tmp_path / "alias.toml").symlink_to("certificates/policy.toml")
+    for policy in ("certificates/policy.toml", "./certificates/../certificates/policy.toml", "alias.toml"):
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            called(tmp_path, BASH, step["run"], inputs_of(step, policy=policy))
+        assert "the policy is in the folder that it would judge" in caught.value.stdout
+
+
+def test_the_action_installs_a_version_that_was_asked_for_and_not_from_the_checkout(tmp_path: Path) -> None:
+    step = ACTION["runs"]["steps"][1]
+    workspace, action, log = tmp_path / "workspace", tmp_path / "action", tmp_path / "log"
+    for folder in (workspace / "inside", action, tmp_path / "bin"):
+        folder.mkdir(parents=True)
+    inner = f'#!/bin/sh\necho "$*" >> {log}\ncase "$*" in *--version) echo verifier 0.1.0 ;; esac\n'
+    outer = f"#!/bin/sh\nmkdir -p $3/bin\ncat > $3/bin/python << 'EOF'\n{inner}EOF\nchmod +x $3/bin/python\n"
+    (tmp_path / "bin" / "python").write_text(outer)
+    (tmp_path / "bin" / "python").chmod(0o755)
+    (workspace / "link").symlink_to(action)
+    for source, version, message in (
+        (action, "0.1.0", ""),
+        (workspace / "link", "0.1.0", ""),
+        (action, "0.1.1", "this is verifier 0.1.0, and version 0.1.1 was asked for"),
+        (action, "", "and version  was asked for"),
+        (workspace, "0.1.0", "the verifier is part of the checkout that it would judge"),
+        (workspace / "inside", "0.1.0", "the verifier is part of the checkout that it would judge"),
+    ):
+        log.unlink(missing_ok=True)
+        done = subprocess.run(
+            [BASH, "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
+            env={
+                "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+                "RUNNER_TEMP": str(tmp_path),
+                "GITHUB_WORKSPACE": str(workspace),
+                "SOURCE": str(source),
+                "VERSION": version,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, message in done.stdout) == (2 if message else 0, True), (source, done)
+        assert log.exists() is ("checkout" not in message)
+        if log.exists():
+            assert "--require-hashes" in log.read_text()
+
+
+@pytest.mark.parametrize("name", ["version", "policy"])
+def test_what_judges_is_always_named(name: str) -> None:
+    assert ACTION["inputs"][name]["required"] is True
+    for name in ("verifier", "version", "policy-ref"):
+        wanted = WORKFLOW[True]["workflow_call"]["inputs"][name]  # YAML 1.1 reads the key `on` so
+        assert wanted["required"] is True
+        assert "default" not in wanted
 
 
 def test_the_workflow_calls_the_gate(tmp_path: Path) -> None:
-    bash = shutil.which("bash")
-    assert bash is not None
-    step = next(step for step in WORKFLOW["jobs"]["gate"]["steps"] if step.get("name") == "Gate")
-    environment = {"CERTIFICATES": "c", "MODELS": "m", "POLICY": "c/policy.toml", "POLICY_REF": ""}
-    junit = str(tmp_path / "gate.xml")
-    for reference, policy in (("", "c/policy.toml"), ("0123abcd", "../base/c/policy.toml")):
-        found = called(tmp_path, bash, step["run"], environment | {"POLICY_REF": reference})
-        expected = ["--models", "m", "--policy", policy, "--junit", junit, "--github", "--", "c"]
-        assert found == ["-I", "-m", "verifier", "gate", *expected]
+    steps = {step.get("name"): step for step in WORKFLOW["jobs"]["gate"]["steps"]}
+    environment = {"CERTIFICATES": "c", "MODELS": "m", "POLICY": "c/policy.toml"}
+    found = called(tmp_path, BASH, steps["Gate"]["run"], environment)
+    expected = ["--models", "m", "--policy", "../base/c/policy.toml", "--junit", str(tmp_path / "gate.xml")]
+    assert found == ["-I", "-m", "verifier", "gate", *expected, "--github", "--", "c"]
+    good = "0123456789abcdef0123456789abcdef01234567"
+    for version, reference in ((good, "main"), ("main", good), (good, ""), (good + "0", good)):
+        with pytest.raises(subprocess.CalledProcessError):
+            called(tmp_path, BASH, steps["Require commits"]["run"], {"VERSION": version, "POLICY_REF": reference})
+    called(tmp_path, BASH, steps["Require commits"]["run"], {"VERSION": good, "POLICY_REF": good})
+    assert "--require-hashes" in steps["Install the verifier"]["run"]
+
+
+def test_what_is_installed_is_locked() -> None:
+    text = (ROOT / "requirements-gate.lock").read_text()
+    assert "://" not in text
+    entries = re.findall(r"^([a-z-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
+    locked = {name: version for name, version, _ in entries}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = {re.match("[a-z-]+", line)[0] for line in project["project"]["dependencies"]}  # type: ignore[index]
+    assert needed <= locked.keys()
+    tested = dict(
+        line.lower().split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line
+    )
+    assert {name: tested[name] for name in locked if name in tested} == {n: v for n, v in locked.items() if n in tested}
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert sorted(hook["additional_dependencies"]) == sorted(
+        f"{name}=={version}" for name, version in locked.items() if name != "setuptools"
+    )
 
 
 def called(folder: Path, bash: str, script: str, environment: dict[str, str]) -> list[str]:
@@ -120,7 +204,7 @@ def test_the_arguments_of_the_action_are_those_of_the_command() -> None:
 
 def test_the_hook() -> None:
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
-    assert hook["entry"] == "python -I -m verifier gate"
+    assert hook["entry"].endswith("gate --policy"), "without args, a usage error"
     assert hook["pass_filenames"] is False
     assert re.search(hook["files"], "certificates/p59/proof.sigstore.json")
     assert re.search(hook["files"], "models/p59.safetensors")
@@ -188,4 +272,4 @@ def test_the_commands_of_the_guide(signed_files: Path, key: Any) -> None:
 def test_the_guide_names_things_that_exist() -> None:
     for path in re.findall(r"`((?:scripts|tests|docs|verifier|\.github)/[\w./-]+)`", GUIDE):
         assert (ROOT / path).exists() or path == "docs/soundness.md", path
-    assert len((ROOT / "scripts" / "verify-with-openssl.sh").read_text().splitlines()) < 100
+    assert len((ROOT / "scripts" / "verify-with-openssl.sh").read_text().splitlines()) < 110

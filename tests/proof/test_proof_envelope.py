@@ -6,11 +6,13 @@ import base64
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from hypothesis import given
 from hypothesis import strategies as st
 from securesystemslib.dsse import Envelope
@@ -36,7 +38,7 @@ from verifier.proof.envelope import (
     seal,
     verify_signature,
 )
-from verifier.proof.keys import SigningKey, parse_public_key
+from verifier.proof.keys import P256_ORDER, SigningKey, low_s, parse_public_key
 from verifier.proof.reasons import MalformedError, Reason
 from verifier.proof.statement import PAYLOAD_TYPE
 
@@ -106,7 +108,7 @@ def test_the_bundle_is_as_sigstore_describes_it(key: SigningKey) -> None:
     assert statement["_type"] == "https://in-toto.io/Statement/v1"
     assert statement["subject"] == [{"name": MODEL_NAME, "digest": statement["subject"][0]["digest"]}]
     # A TypeURI: lower-case scheme and authority, and a version.
-    assert statement["predicateType"] == "https://modular-addition-verifier.invalid/proof/v1"
+    assert statement["predicateType"] == "https://modular-addition-verifier.invalid/proof/v2"
 
 
 def test_a_payload_that_is_too_large_is_not_written() -> None:
@@ -174,8 +176,8 @@ class TestSecuresystemslib:
         signer = CryptoSigner(RELEASE.private, self.key(RELEASE))
         payload = canonical.encode(make_statement())
         envelope = Envelope(payload, PAYLOAD_TYPE, {})
-        signature = envelope.sign(signer)
-        data = Bundle(payload, PAYLOAD_TYPE, RELEASE.public.keyid, bytes.fromhex(signature.signature))
+        signature = low_s(bytes.fromhex(envelope.sign(signer).signature))
+        data = Bundle(payload, PAYLOAD_TYPE, RELEASE.public.keyid, signature)
         verify_signature(data, RELEASE.public)
 
 
@@ -220,6 +222,41 @@ class TestOpenssl:
     def test_refuses_another_model(self, tree: Path) -> None:
         (tree / "models" / MODEL_NAME).write_bytes(b"other weights")
         assert self.run(tree).returncode == 1
+
+    def test_refuses_the_signature_with_the_larger_s(self, tree: Path) -> None:
+        """Also where s has zeros in front, or differs from n/2 in its last digit."""
+        proof = tree / "certificates" / "p59-seed0" / "proof.sigstore.json"
+        small, r, good = 0, 0, decode_bundle(sign(make_statement()))
+        for number in range(40):
+            statement: Any = make_statement()
+            statement["predicate"]["environment"]["verifier"] = str(number)
+            good = decode_bundle(sign(statement))
+            r, s = decode_dss_signature(good.signature)
+            small += s < 2**252
+            for signature, code in ((good.signature, 0), (encode_dss_signature(r, P256_ORDER - s), 1)):
+                proof.write_bytes(encode_bundle(replace(good, signature=signature)))
+                done = self.run(tree)
+                assert done.returncode == code, (number, done.stderr)
+                assert ("smaller s" in done.stderr) == (code == 1)
+        assert small, "choose other statements: no s begins with a zero"
+        for s, larger in ((P256_ORDER // 2, False), (P256_ORDER // 2 + 1, True), (1, False)):
+            proof.write_bytes(encode_bundle(replace(good, signature=encode_dss_signature(r, s))))
+            done = self.run(tree)
+            assert done.returncode == 1
+            assert ("smaller s" in done.stderr) is larger
+
+    def test_refuses_base64_that_is_not_canonical(self, tree: Path) -> None:
+        proof = tree / "certificates" / "p59-seed0" / "proof.sigstore.json"
+        value = json.loads(proof.read_bytes())
+        signature = value["dsseEnvelope"]["signatures"][0]["sig"]
+        assert signature.endswith("=")
+        last = signature.rstrip("=")[-1]
+        alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+        other = alphabet[alphabet.index(last) + 1]  # differs in the bits that nothing uses
+        value["dsseEnvelope"]["signatures"][0]["sig"] = other.join(signature.rsplit(last, 1))
+        proof.write_bytes(canonical.encode(value))
+        done = self.run(tree)
+        assert (done.returncode, "the signature is not canonical base64" in done.stderr) == (2, True)
 
     def test_refuses_another_key(self, tree: Path) -> None:
         (tree / "key.pem").write_bytes(STRANGER.public.pem)

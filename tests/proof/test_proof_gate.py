@@ -65,7 +65,9 @@ def test_passes(tree: Path) -> None:
     assert entry["certified_inputs"] == 3481
     assert entry["min_margin"] == "1.500000"
     assert entry["relative_quadrature_bounds"] == {"3": "0.218750", "14": "0.304688"}
-    assert entry["cost_per_parameter"] == "40.000226"
+    assert entry["cost_per_parameter"] == "40.001722"
+    assert (entry["p"], entry["explained_inputs"], entry["gap_error"]) == (59, 3480, "0.187500")
+    assert (entry["max_error"], entry["relative_margin"]) == ("3.000000", "0.033802")
 
 
 def test_says_so_when_the_kernel_was_not_run(tree: Path) -> None:
@@ -181,6 +183,49 @@ def test_symbolic_links_are_refused(tree: Path) -> None:
         "outside": Reason.UNSAFE,
         "loop": Reason.UNSAFE,
     }
+
+
+def test_links_below_and_in_place_of_the_folders_are_refused(tree: Path) -> None:
+    models, certificates = tree / "models", tree / "certificates"
+    (certificates / "keys").mkdir()
+    for link in (
+        certificates / "p59-seed0" / "notes",
+        certificates / "p59-seed0" / "deep" / "er",
+        certificates / "keys" / "release.pub.pem",
+        certificates / "policy.link.toml",
+    ):
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(certificates / "policy.toml")
+        assert reasons(run(tree)) == {link.relative_to(certificates).as_posix(): Reason.UNSAFE}
+        link.unlink()
+    for folder in (models, certificates):
+        folder.rename(tree / "elsewhere")
+        folder.symlink_to(tree / "elsewhere")
+        assert reasons(run(tree)) == {folder.name: Reason.UNSAFE}
+        folder.unlink()
+        (tree / "elsewhere").rename(folder)
+    assert not run(tree).failures
+
+
+def test_a_model_beside_a_proof_must_be_that_of_the_proof(tree: Path) -> None:
+    models, folder = tree / "models", tree / "certificates" / "p59-seed0"
+    copy = folder / "p59-seed0.safetensors"
+    copy.write_bytes((models / copy.name).read_bytes())
+    assert not run(tree).failures
+    copy.write_bytes(b"another")
+    assert reasons(run(tree)) == {"p59-seed0/p59-seed0.safetensors": Reason.MODEL_DIGEST}
+    copy.unlink()
+    for stranger in (
+        folder / "p59-seed1.safetensors",
+        folder / "P59.SafeTensors",
+        folder / "deep" / "p59-seed0.safetensors",
+        tree / "certificates" / "p59-seed0.safetensors",
+        tree / "certificates" / "keys" / "keys.safetensors",
+    ):
+        stranger.parent.mkdir(exist_ok=True)
+        stranger.write_bytes((models / copy.name).read_bytes())
+        assert reasons(run(tree)) == {stranger.relative_to(tree / "certificates").as_posix(): Reason.NAME}
+        stranger.unlink()
 
 
 def test_links_in_place_of_parts_are_refused(tree: Path) -> None:

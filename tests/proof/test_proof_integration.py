@@ -17,8 +17,9 @@ from securesystemslib.signer._key import SSlibKey
 
 from tests.proof.proof_support import RELEASE, policy_text, sign
 from tests.proof.test_proof_verify import leaves, mutants
-from verifier import pipeline
+from verifier.explain.explanation import explain
 from verifier.kernel import Rejected, check, conclusion
+from verifier.model import decode, fold
 from verifier.proof import canonical
 from verifier.proof.canonical import Json
 from verifier.proof.documents import CERTIFICATE, CONCLUSION
@@ -80,21 +81,20 @@ class Real:
 def real() -> Real:
     """The smallest shipped model, explained, checked and signed."""
     model = SMALL.read_bytes()
-    source = pipeline.read_native(SMALL)
-    _, certificate = next(pipeline.explain(source, (0,)))
+    source = decode(model, SMALL.name)
+    certificate = explain(fold(source), sha256(model))
     claim = canonical.encode(
         {
-            "format": "verifier-claim/1",
+            "format": "verifier-claim/2",
             "task": "(a + b) mod p",
             "p": source.p,
             "model_sha256": sha256(model),
-            "strategy": "refined",
+            "strategy": "linear",
             "semantics": "binary32",
             "certified_inputs": source.p**2,
-            "refinement_budget": 16,
         }
     )
-    concluded = check(model, claim, certificate)
+    concluded = check(model, claim, certificate).conclusion
     proof = make_proof(SMALL.name, model, claim, certificate, concluded.document(), RELEASE)
     return Real(SMALL.name, model, claim, certificate, proof)
 
@@ -108,24 +108,22 @@ def test_real_documents_have_the_published_forms(real: Real) -> None:
     check_form(CONCLUSION, real.statement["predicate"]["conclusion"], "conclusion")
 
 
-def test_an_exhaustive_conclusion_has_the_published_form(real: Real) -> None:
-    claim = json.loads(real.claim) | {"strategy": "exhaustive"}
-    found = check(real.model, canonical.encode(claim), real.certificate)
+def test_an_exact_conclusion_has_the_published_form(real: Real) -> None:
+    claim = json.loads(real.claim) | {"strategy": "exact"}
+    found = check(real.model, canonical.encode(claim), real.certificate).conclusion
     check_form(CONCLUSION, conclusion_value(found.document()), "conclusion")
 
 
 def test_findings_have_the_published_form_too(real: Real) -> None:
     """A conclusion with inputs that could not be certified, as a rejection carries it."""
     poor = json.loads(real.certificate)
-    for family in poor["families"]:
-        family["profile"] = [[part // 2 for part in harmonic] for harmonic in family["profile"]]
-    claim = canonical.encode(json.loads(real.claim) | {"strategy": "linear"})
+    poor["directions"] = [[entry // 2 for entry in row[:1]] for row in poor["directions"]]
     with pytest.raises(Rejected) as caught:
-        check(real.model, claim, canonical.encode(poor))
+        check(real.model, real.claim, canonical.encode(poor))
     findings = caught.value.findings
     assert findings is not None
-    assert findings.accuracy.uncertified
-    check_form(CONCLUSION, conclusion_value(findings.document()), "conclusion")
+    assert findings.conclusion.accuracy.uncertified
+    check_form(CONCLUSION, conclusion_value(findings.conclusion.document()), "conclusion")
 
 
 def test_every_field_of_the_certificate(real: Real) -> None:
@@ -161,23 +159,23 @@ def test_a_certificate_that_does_not_prove_it_even_if_it_is_signed(real: Real) -
     """One change of every kind of field; the kernel decides, whatever the signature says."""
     value = json.loads(real.certificate)
     changes: list[tuple[tuple[str | int, ...], Json]] = [
-        (("format",), "verifier-certificate/2"),
+        (("format",), "verifier-certificate/3"),
         (("model_sha256",), "0" * 64),
         (("p",), value["p"] + 2),
         (("neurons",), value["neurons"] + 1),
-        (("cells",), value["cells"] + 1),
-        (("output_frequencies",), value["output_frequencies"][:-1]),
-        (("critical_offsets",), value["critical_offsets"] + 1),
         (("amplitude_exponent",), value["amplitude_exponent"] + 1),
+        (("directions",), [row[:-1] for row in value["directions"]]),
+        (("directions", 0, 0), value["directions"][0][0] + (1 << 18)),
         (("families",), value["families"][:-1]),
         (("families", 0, "frequency"), value["families"][0]["frequency"] + 1),
         (("families", 0, "dc"), value["families"][0]["dc"] + (1 << 20)),
         (("families", 0, "profile", 0, 0), value["families"][0]["profile"][0][0] + (1 << 20)),
-        (("families", 0, "shells"), []),
+        (("families", 0, "outputs"), value["families"][0]["outputs"] % 4 + 1),
         (("families", 0, "members", 0, 0), value["families"][0]["members"][1][0]),
         (("families", 0, "members", 0, 1), value["families"][0]["members"][0][1] * 2),
         (("families", 0, "members", 0, 2), (value["families"][0]["members"][0][2] + (1 << 30)) % (1 << 32)),
-        (("on",), [value["families"][0]["members"][0][0]]),
+        (("others",), [{"frequency": 1, "neurons": [value["families"][0]["members"][0][0]]}]),
+        (("nodes",), value["nodes"] // 2),
         (("boxes",), value["boxes"][:-1]),
         (("boxes", 0, "half"), (value["boxes"][0]["half"] + (1 << 30)) % (1 << 32)),
         (("extra",), 1),

@@ -146,7 +146,7 @@ def test_true_is_not_one() -> None:
     """Python holds True == 1 and 1.0 == 1; conclusions are compared as text."""
     claim, certificate = make_claim(), make_certificate()
     changed: Any = conclude(MODEL, claim, certificate)
-    changed["certificate"]["outliers"] = True
+    changed["certificate"]["others"] = True
     assert changed == conclude(MODEL, claim, certificate)
     with pytest.raises(VerificationError) as caught:
         verify(
@@ -159,7 +159,7 @@ def test_true_is_not_one() -> None:
             kernel=Kernel(lambda *inputs: changed, FakeRejection),
         )
     assert caught.value.reason is Reason.DIFFERENT
-    assert "conclusion.certificate.outliers" in caught.value.detail
+    assert "conclusion.certificate.others" in caught.value.detail
     assert "python 3.11.7" in caught.value.detail
 
 
@@ -411,26 +411,23 @@ class TestSchemas:
         from verifier.kernel.certificate import read_certificate
 
         good: Json = {
-            "format": "verifier-certificate/1",
+            "format": "verifier-certificate/2",
             "model_sha256": "0" * 64,
-            "p": 59,
+            "p": 7,
             "neurons": 5,
-            "cells": 5,
-            "output_frequencies": [3, 14],
-            "critical_offsets": 2,
             "amplitude_exponent": -30,
+            "directions": [[1 << 20, -3], [0, 5], [1, 1], [2, 2], [3, 3], [4, 4], [5, -(1 << 24)]],
             "families": [
                 {
                     "frequency": 3,
                     "dc": -7,
                     "profile": [[1, 2, 3, 4], [0, 0, -5, 6]],
-                    "shells": [1, 2],
+                    "outputs": 1,
                     "members": [[0, 5, 6], [2, 7, 8]],
                 }
             ],
-            "outliers": [1],
-            "on": [3],
-            "off": [4],
+            "others": [{"frequency": 2, "neurons": [1, 3]}, {"frequency": 3, "neurons": [4]}],
+            "nodes": 128,
             "boxes": [{"frequency": 3, "whole": 1, "half": 2}],
         }
         read_certificate(canonical.encode(good))

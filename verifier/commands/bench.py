@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quick", action="store_true", help="the two smallest synthetic circuits, once each")
     parser.add_argument("--most-parameters", type=int, metavar="N", help="leave out larger synthetic circuits")
     parser.add_argument("--repeats", type=int, metavar="N", help="measurements of each (long ones are made once)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the JSON document")
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="write the JSON document")
     parser.add_argument("--figures", type=Path, metavar="FOLDER", help="draw the figures (needs matplotlib)")
     add_output_arguments(parser)
 

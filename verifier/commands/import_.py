@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from verifier.model import FoldedCircuit, Model
 
 HELP = """Read a TransformerLens state dict (.pt, .pth, .safetensors), a checkpoint of Zhong et al. with its
-JSON configuration, a training run that wraps one of these, or the tables of a folded circuit (.npz,
-.safetensors), and write a native model file. What the theorem does not cover is refused. The file records its
-source and what was dropped, and the original network's forward pass is compared with it on every input."""
+JSON configuration, a network with one hidden layer of ReLUs, a training run that wraps one of these, or the tables of
+a folded circuit (.npz, .safetensors), and write a native model file. The original network's own forward pass is
+compared with it on every input, and what it cannot represent is refused. The file records its source, and all that was
+dropped or changed."""
 
-FORMATS = ("native", "transformerlens", "zhong", "folded")
+FORMATS = ("native", "transformerlens", "zhong", "mlp", "folded")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +38,11 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--config", type=Path, help="the run's JSON configuration; for model_X.pt, config_X.json is found"
     )
-    group.add_argument("--attention", help="constant weights: '1/2', or one per position: '1/3 1/3 1/3'")
+    group.add_argument(
+        "--attention",
+        help="fix the attention at constant weights, '1/2' or '1/3 1/3 1/3'; where the network's own is another, the"
+        " theorem is not about that network, and says so",
+    )
     group.add_argument("--layout", help="what positions hold: 'a b', 'a b =59' (token 59), 'a b+59' (offset 59)")
     group.add_argument("--p", type=int, help="the modulus, where the sizes do not settle it")
     group.add_argument("--format", choices=FORMATS, help="by default found out from the content")
@@ -62,10 +67,23 @@ def read_source(source: Path, arguments: argparse.Namespace) -> ImportedModel:
     )
 
 
+def require_model_name(out: Path) -> None:
+    """Refuse to write a native model file under a name that `certify` and the gate would refuse.
+
+    **Raises** `InputError`.
+    """
+    from verifier.prove import SUFFIX, name_of, require_name
+
+    if not out.name.endswith(SUFFIX):
+        raise InputError(out, "", f"must be named *{SUFFIX}, as every native model file")
+    require_name(out, name_of(out))
+
+
 def run(arguments: argparse.Namespace) -> int:
     out: Path = arguments.out
     if out.is_dir():
         raise InputError(out, "", "is a directory")
+    require_model_name(out)
     imported = read_source(arguments.source, arguments)
     if out.exists() and out.samefile(arguments.source):
         raise InputError(out, "", "is the source itself; write the model file elsewhere")
@@ -107,17 +125,21 @@ def _document(imported: ImportedModel, out: Path, digest: str) -> dict[str, obje
             "sha256": imported.source_sha256,
             "format": imported.format,
         },
-        "dropped": imported.dropped,
+        "assumptions": list(imported.assumptions),
+        "dropped": dict(imported.dropped),
+        "changed": dict(imported.changed),
         "notes": list(imported.notes),
         "self_check": None
         if check is None
         else {
             "inputs": check.inputs,
-            "library": check.library,
+            "network": check.network,
             "largest_difference": check.difference,
             "largest_logit": check.scale,
             "relative_difference": check.relative,
             "correct": check.correct,
+            "own_correct": check.own_correct,
+            "attention": None if check.attention is None else list(check.attention),
         },
     }
 
@@ -129,21 +151,16 @@ def _lines(imported: ImportedModel, out: Path, digest: str) -> list[tuple[str, s
         ("format", imported.format),
         ("network", ", ".join(f"{name} {value}" for name, value in _shape(imported.model).items())),
     ]
-    reasons: dict[str, list[str]] = {}
-    for name, why in imported.dropped.items():
-        reasons.setdefault(why, []).append(name)
-    lines += [("dropped", f"{', '.join(names)}: {why}") for why, names in reasons.items()]
+    lines += imported.changes()
     lines += [("note", note) for note in imported.notes]
     check = imported.check
     if check is None:
         lines.append(("self-check", "not needed: the numbers are taken as they are"))
-    else:
-        agreement = f"agrees on all {check.inputs} inputs to {check.relative:.1e} of the largest logit"
-        lines += [
-            (
-                "self-check",
-                f"the original's forward pass (float32, {check.library}) {agreement}, {check.scale:.4g}",
-            ),
-            ("accuracy", f"{check.correct} of {check.inputs} inputs (float64; measured, not proved)"),
-        ]
+        return lines
+    agreement = f"within {check.relative:.1e} of the largest logit, {check.scale:.4g}, on all {check.inputs} inputs"
+    lines.append(("self-check", f"the original's own forward pass ({check.network}) agrees {agreement}"))
+    if not check.agrees:
+        lines[-1] = ("self-check", f"the original's weights agree with it {'; '.join(imported.assumptions)}")
+    own = "" if check.agrees else f"; by the original's own forward pass {check.own_correct}"
+    lines.append(("accuracy", f"{check.correct} of {check.inputs} inputs (float64; measured, not proved){own}"))
     return lines

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import OK
+from verifier.commands.import_ import require_model_name
 from verifier.console import add_output_arguments, emit_json, progress, say
 from verifier.errors import InputError
 
@@ -30,7 +31,7 @@ SMALL_P = 53
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--p", type=int, required=True, help=f"the modulus, 3 to {LARGEST_P}")
-    parser.add_argument("--out", type=Path, required=True, help="the model file to write (.safetensors)")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the model file to write (.safetensors)")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--seed", type=int, default=0, help="default %(default)s")
@@ -169,9 +170,10 @@ def _require_recipe(arguments: argparse.Namespace) -> None:
 
 
 def _require_writable(out: Path, *, force: bool) -> None:
-    """Refuse a path that could not be written, before minutes are spent on what goes there."""
+    """Refuse a path that could not be written or certified, before minutes are spent on what goes there."""
     if out.is_dir():
         raise InputError(out, "", "is a directory")
+    require_model_name(out)
     if out.exists() and not force:
         raise InputError(out, "", "exists already; --force overwrites it")
     parent = next(folder for folder in out.absolute().parents if folder.exists())

@@ -1,4 +1,4 @@
-"""Output directions (Lemma B): as few as leave enough of the true least margin to certify (float64).
+"""Output directions (Lemma B): as few as lose little of the true margin and of the true deviation (float64).
 
 With orthonormal directions U the kernel knows UUᵀ·logits exactly and charges η = Σ_i range_c(V[:, i])·h_i for the
 rest V = W − UUᵀW, the skips' rest beside it. That is a sum of norms, not of squares; so the singular vectors of W are
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verifier.explain.reading import Array, Reading, Sample, leads
+from verifier.explain.reading import Array, Reading, Sample, leads, turned
 
 DIRECTIONS = 64
 BITS = 20  # entries are integer multiples of 2^-20
@@ -17,14 +17,17 @@ BASIS = 128  # directions are looked for among so many singular vectors
 ROUNDS = 6
 
 
-def find_directions(r: Reading, s: Sample, margin_share: float, first: int) -> Array:
-    """The fewest directions (q, L) that certify `margin_share` of the true least margin; if none do, of what the best
-    certify. If not all inputs are right: the fewest that certify as many as can be.
+def find_directions(r: Reading, s: Sample, form: Array | None, margin_share: float, first: int) -> Array:
+    """The fewest directions (q, L) with which at least `margin_share` of the true least margin is certified, and with
+    which the true deviation from the closed form is at least that share of the bound; if none do, of what the best
+    reach. If not all inputs are right: the fewest that certify as many as can be.
 
     **Arguments**
 
+    - `form`: the closed form by δ and c − (a + b), if there is one.
     - `first`: the number to try first.
     """
+    true_deviation = None if form is None else float(deviations(r, s, form, np.eye(len(r.w))).max())
     table = np.concatenate([_centred(x, r.p) for x in (r.w, r.s1, r.s2)], axis=1)
     mean = np.concatenate([s.hidden.mean(axis=0), np.full(2 * r.p, 1 / r.p)])
     start = np.concatenate([s.hidden.max(axis=0), np.ones(2 * r.p)])
@@ -34,7 +37,10 @@ def find_directions(r: Reading, s: Sample, margin_share: float, first: int) -> A
 
     def tried(count: int) -> tuple[float, Array]:
         u: Array = np.rint(2.0**BITS * (basis @ _reweighted(inside, outside, mean, start, count))) * 2.0**-BITS
-        return certified_share(s.margins, certified_margins(r, s, u)), u
+        share = certified_share(s.margins, certified_margins(r, s, u))
+        if form is not None and true_deviation is not None and s.margins.min() > 0:
+            share = min(share, true_deviation / float(deviations(r, s, form, u).max()))
+        return share, u
 
     low, high, count = 1, min(DIRECTIONS, len(table)), first
     most, best = tried(high)
@@ -92,6 +98,14 @@ def known_rest(r: Reading, s: Sample, u: Array) -> tuple[Array, Array]:
         if len(table) > r.p:
             over += spread(v[: r.p].min(axis=0) - v[r.p :].max(axis=0))
     return rest, over
+
+
+def deviations(r: Reading, s: Sample, form: Array, u: Array) -> Array:
+    """Theorem L's bound of the distance of a logit from the closed form, by δ and input of it, but for rounding."""
+    known = turned(r, s, (s.logits @ u) @ u.T)
+    rest = known_rest(r, s, u)[0].reshape(len(s.deltas), len(s.columns))
+    found: Array = (np.ptp(known - form[:, None], axis=2) + rest) / 2
+    return found
 
 
 def certified_share(true: Array, certified: Array) -> float:

@@ -7,29 +7,42 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.explain.certificate import decode, encode
-from verifier.explain.directions import certified_margins, find_directions, known_rest
+from verifier.explain.directions import certified_margins, deviations, find_directions, known_rest
 from verifier.explain.families import Family, closed_form, find_families
 from verifier.explain.orders import active_ranks, count_events, find_orders
-from verifier.explain.reading import Array, Reading, read, sample, turned, turns
+from verifier.explain.reading import Activations, Array, Indices, Reading, read, sample, turned, turns
 from verifier.model import FoldedCircuit
 
 
-def explain(circuit: FoldedCircuit, model_sha256: str, margin_share: float = 0.9) -> bytes:
+def explain(
+    circuit: FoldedCircuit, model_sha256: str, margin_share: float = 0.955, activations: Activations | None = None
+) -> bytes:
     """A certificate (docs/certificate.md), the same for the same circuit and numpy.
 
     **Arguments**
 
-    - `margin_share`: how much of the true least margin the output directions should leave to certify.
+    - `margin_share`: how much of the true least margin the output directions should leave to certify, and how near the
+      bound of the logits' deviation from the closed form should be to the true one.
+    - `activations`: for learned attention, what the network itself does; `circuit` then has the mean attention.
     """
     r = read(circuit)
-    s = sample(r)
+    s = sample(r, activations)
     families = find_families(r, s)
     inside = np.concatenate([f.neurons for f in families]) if families else np.zeros(0, np.int64)
     others = np.setdiff1d(np.arange(len(r.a)), inside)
     known = [f.frequency for f in sorted(families, key=lambda f: -len(f.neurons))]
     orders = find_orders(r, others, known)
-    directions = find_directions(r, s, margin_share, 2 * len(families) + 2)
+    form = closed_table(r, families, s.deltas) if families else None
+    directions = find_directions(r, s, form, margin_share, 2 * len(families) + 2)
     return encode(r, families, directions, orders, model_sha256)
+
+
+def closed_table(r: Reading, families: list[Family], deltas: Indices) -> Array:
+    """The closed form by δ and c − (a + b)."""
+    form = np.zeros((len(deltas), r.p))
+    for j, value in closed_form(r, families, deltas).items():
+        form += (value[:, None] * turns(j * np.arange(r.p) / r.p)).real
+    return form
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +81,9 @@ def figures(circuit: FoldedCircuit, certificate: bytes) -> Figures:
     families, u, orders = decode(r, certificate)
     certified = certified_margins(r, s, u)
     rest = known_rest(r, s, u)[0].reshape(len(s.deltas), len(s.columns))
-    form = np.zeros((len(s.deltas), 1, r.p))
-    for j, value in closed_form(r, families, s.deltas).items():
-        form[:, 0] += (value[:, None] * turns(j * np.arange(r.p) / r.p)).real
+    form = closed_table(r, families, s.deltas)[:, None]
     known = turned(r, s, (s.logits @ u) @ u.T)
-    error = (np.ptp(known - form, axis=2) + rest).max(axis=1) / 2
+    error = deviations(r, s, form[:, 0], u).max(axis=1)
     gaps, network = form[:, :, :1] - form[:, :, 1:], known[:, :, :1] - known[:, :, 1:]
     least = gaps.min(axis=(1, 2))
     missed = (np.abs(network - gaps) + rest[:, :, None]) / np.where(gaps > 0, gaps, np.nan)

@@ -6,6 +6,7 @@ Nothing in this package is believed by the kernel: a bad explanation costs certi
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,15 +103,26 @@ class Sample:
     margins: Array
 
 
-def sample(r: Reading) -> Sample:
-    """As many inputs as `SAMPLE` allows, as many δ as b, chosen at random but always the same."""
+Activations = Callable[[Indices, Indices], tuple[Array, Array]]
+"""What a network does at inputs (a, b), (m,) each: its hidden layer (m, n) and its logits (m, q)."""
+
+
+def sample(r: Reading, activations: Activations | None = None) -> Sample:
+    """As many inputs as `SAMPLE` allows, as many δ as b, chosen at random but always the same.
+
+    `activations`: of a network that is no folded circuit (learned attention); else the circuit's are taken.
+    """
     p, side = r.p, min(r.p, math.isqrt(SAMPLE // max(r.w.shape)) + 1)
     rng = np.random.default_rng(p)
     deltas, columns = (np.sort(rng.permutation(p)[:side]) for _ in range(2))
     b = np.tile(columns, side)
     a = (np.repeat(deltas, side) + b) % p
-    hidden = np.maximum(r.a.T[a] + r.b.T[b], 0)
-    logits = hidden @ r.w.T + r.s1.T[a] + r.s2.T[b]
+    if activations is None:
+        hidden = np.maximum(r.a.T[a] + r.b.T[b], 0)
+        logits = hidden @ r.w.T + r.s1.T[a] + r.s2.T[b]
+    else:
+        found, out = activations(a, b)
+        hidden, logits = np.ldexp(found, -r.exponent), np.ldexp(out, -r.exponent - r.out_exponent)
     return Sample(deltas, columns, a, b, hidden, logits, leads(logits, (a + b) % p))
 
 

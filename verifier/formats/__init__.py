@@ -7,19 +7,22 @@ does not cover.
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from verifier.errors import InputError
-from verifier.formats import _check, _state, folded, native, transformerlens, zhong
+from verifier.formats import _check, _state, folded, mlp, native, transformerlens, zhong
 from verifier.formats._check import SelfCheck
-from verifier.formats._reading import Options, Pattern, Reading, attention_option, layout_option
+from verifier.formats._reading import ROUNDED, Options, Reading, attention_option, layout_option
 from verifier.formats._state import State
 from verifier.model import (
     FoldedCircuit,
     Model,
+    assumptions_of,
     circuit_digest,
     encode,
     read_bytes,
@@ -27,9 +30,11 @@ from verifier.model import (
 )
 from verifier.tensor_file import decode_tensors, looks_like_tensors
 
-FORMATS = (native.FORMAT, transformerlens.FORMAT, zhong.FORMAT, folded.FORMAT)
+FORMATS = (native.FORMAT, transformerlens.FORMAT, zhong.FORMAT, mlp.FORMAT, folded.FORMAT)
 
 ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+TRANSFORMER = re.compile(r"(embed\.W_E|pos_embed\.W_pos|unembed\.W_U)$|blocks\.\d+\.(attn\.[Wb]_|mlp\.[Wb]_|ln)")
+"""Names that only the two formats of transformers have; a user's own layer may well be called `embed`."""
 
 __all__ = [
     "FORMATS",
@@ -47,11 +52,14 @@ class ImportedModel:
 
     **Fields**
 
-    - `model`: its provenance records format, source and what was dropped.
+    - `model`: its provenance records format, source and everything below but the check.
     - `format`: one of `FORMATS`.
     - `source`, `source_sha256`: what it was read from; for a live module, a digest of its tensors.
-    - `dropped`: what was left out, and why it cannot matter.
-    - `notes`: what the user should know: rounding, attention that is not used, intervals.
+    - `assumptions`: how the model differs from the network it was read from, since the user has said so: phrases such
+      as `with attention fixed at 1/2, 1/2`. Every statement about the model must carry them. Usually empty. Of a native
+      file, what its provenance says.
+    - `dropped`, `changed`: what was left out and what is written otherwise, and why it cannot matter.
+    - `notes`: what the user should know; the assumptions first, each with its reason.
     - `check`: the self-check; None where nothing is translated (native files and folded circuits).
     """
 
@@ -59,9 +67,11 @@ class ImportedModel:
     format: str
     source: str
     source_sha256: str
-    dropped: dict[str, str]
-    notes: tuple[str, ...]
-    check: SelfCheck | None
+    assumptions: tuple[str, ...] = ()
+    dropped: Mapping[str, str] = field(default_factory=dict)
+    changed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    check: SelfCheck | None = None
 
     def encode(self) -> bytes:
         """The native file."""
@@ -71,6 +81,16 @@ class ImportedModel:
     def circuit_sha256(self) -> str:
         """`verifier.model.circuit_digest` of the model."""
         return circuit_digest(self.model)
+
+    def changes(self) -> list[tuple[str, str]]:
+        """What was dropped or changed, as lines of a report: those with one reason together."""
+        lines = []
+        for kind, table in (("dropped", self.dropped), ("changed", self.changed)):
+            reasons: dict[str, list[str]] = {}
+            for name, why in table.items():
+                reasons.setdefault(why, []).append(name)
+            lines += [(kind, f"{', '.join(names)}: {why}") for why, names in reasons.items()]
+        return lines
 
 
 def import_file(
@@ -89,7 +109,8 @@ def import_file(
 
     - `config`: the run's configuration, a JSON file or a dictionary. For `model_NAME.pt`, a file
       `config_NAME.json` beside it is found by itself.
-    - `attention`: constant attention weights, e.g. `"1/2"` or `"1/3 1/3 1/3"`.
+    - `attention`: fixes the attention at constant weights, e.g. `"1/2"` or `"1/3 1/3 1/3"`. Where the network's own
+      attention is another, the theorem is not about that network, and says so (`ImportedModel.assumptions`).
     - `layout`: what the positions hold, e.g. `"a b =59"`.
     - `p`: the modulus, where the sizes do not settle it.
     - `form`: one of `FORMATS`, instead of finding it out.
@@ -110,7 +131,7 @@ def import_file(
     if data.startswith(ZIP):
         names = _state.zip_names(data, source)
         if any(name.endswith(".npy") for name in names):
-            return _from_folded(folded.from_npz(data, source, options), data, path)
+            return _from_state(_state.from_npz(data, path, config), options, form)
         if any(name.endswith("data.pkl") for name in names):
             return _from_state(_state.from_torch_file(data, path, config), options, form)
         raise InputError(source, "", "is a zip archive, but neither a torch file nor an .npz of arrays")
@@ -119,11 +140,12 @@ def import_file(
     if not looks_like_tensors(data):
         rule = "is damaged, or neither a safetensors file, a torch file (zip or pickle) nor an .npz archive"
         raise InputError(source, "", rule)
-    file = decode_tensors(data, source)
-    if form == native.FORMAT or (form is None and "format" in file.metadata and "task" in file.metadata):
-        return _from_native(native.read(data, source, options), data, path)
-    if form == folded.FORMAT or (form is None and {"A", "B", "W"} & file.tensors.keys()):
-        return _from_folded(folded.from_safetensors(data, source, options), data, path)
+    metadata = decode_tensors(data, source).metadata
+    if form == native.FORMAT or (form is None and metadata.keys() >= {"format", "task"}):
+        model = native.read(data, source, options)
+        assumptions = assumptions_of(model.provenance)
+        digest = hashlib.sha256(data).hexdigest()
+        return ImportedModel(model, native.FORMAT, source, digest, assumptions, notes=assumptions)
     return _from_state(_state.from_safetensors(data, path, config), options, form)
 
 
@@ -144,8 +166,8 @@ def import_model(
 
     - `source`: anything with `state_dict()`, or a mapping from names to torch tensors or numpy arrays. A
       module's `cfg` is read as configuration.
-    - `file`: the checkpoint the module was loaded from. It is recorded as the origin, and the native file is
-      then the one that importing the checkpoint gives; without it, a digest of the tensors is recorded.
+    - `file`: the checkpoint the module was loaded from, to be recorded as the origin; without it, a digest of the
+      tensors is recorded.
     - the others: as for `import_file`.
 
     **Raises** `InputError`.
@@ -154,12 +176,7 @@ def import_model(
     path = None if file is None else Path(file)
     if isinstance(config, str):
         config = Path(config)
-    state = _state.from_live(source, path, config)
-    if form == folded.FORMAT or (form is None and {"A", "B", "W"} & state.tensors.keys()):
-        circuit = folded.read(state.tensors, state.dtypes, state.source, options)
-        provenance = {"origin": "imported", "format": folded.FORMAT, **state.origin}
-        return _result(replace(circuit, provenance=provenance), folded.FORMAT, state.source, {}, (), None)
-    return _from_state(state, options, form)
+    return _from_state(_state.from_live(source, path, config), options, form)
 
 
 def _options(attention: str | None, layout: str | None, p: int | None, round_weights: bool) -> Options:
@@ -179,88 +196,139 @@ def _config_beside(path: Path) -> Path | None:
     return beside if beside.is_file() else None
 
 
-def _from_native(model: Model | FoldedCircuit, data: bytes, path: Path) -> ImportedModel:
-    digest = _state.file_origin(data, path)
-    return _result(model, native.FORMAT, str(path), {}, (), None, digest)
-
-
-def _from_folded(circuit: FoldedCircuit, data: bytes, path: Path) -> ImportedModel:
-    provenance = {"origin": "imported", "format": folded.FORMAT, **_state.file_origin(data, path)}
-    return _result(replace(circuit, provenance=provenance), folded.FORMAT, str(path), {}, (), None)
-
-
 def _from_state(state: State, options: Options, form: str | None) -> ImportedModel:
-    if form is None:
-        form = _detect(state)
-    if form not in (transformerlens.FORMAT, zhong.FORMAT):
+    form = form or _detect(state)
+    if form == native.FORMAT:
         raise InputError(state.source, "--format", f"is {form}, but the file holds a state dict")
-    read = transformerlens.read if form == transformerlens.FORMAT else zhong.read
-    reading = read(state, options)
+    if form == folded.FORMAT:
+        circuit = folded.read(state, options)
+        provenance = {"origin": "imported", "format": form, **state.origin}
+        return ImportedModel(replace(circuit, provenance=provenance), form, state.source, _digest(state))
+    if form == mlp.FORMAT:
+        return _from_mlp(state, options)
+    reading = (transformerlens.read if form == transformerlens.FORMAT else zhong.read)(state, options)
     require_valid(reading.model, state.source)
-    check = _check.compare(reading, state.arrays, state.source)
-    if reading.assumed and 2 * check.correct < check.inputs:
+    queries = transformerlens.QUERY_KEY if form == transformerlens.FORMAT else zhong.QUERY_KEY
+    if reading.pattern is not None and reading.pattern.coefficient and not reading.tensors.keys() >= queries.keys():
+        name = min(queries.keys() - reading.tensors.keys())
+        raise InputError(state.source, f"tensor {name}", "is missing; the attention depends on it")
+    rounded = ROUNDED in reading.changed.values()
+    check = _check.compare(reading, state, rounded)
+    if reading.assumed and 2 * check.own_correct < check.inputs:
         _require_no_better_reading(state, options, reading, check)
-    provenance: dict[str, object] = {
+    assumptions, why = _attention(state, options, reading, check)
+    dropped = {name: why if name in queries else reason for name, reason in reading.dropped.items()}
+    notes = [f"{assumptions[0]}: {why}" if assumptions else why, *reading.notes]
+    if rounded:
+        assumptions += ("with weights rounded to float32",)
+        notes.insert(0, f"{assumptions[-1]}: theorems are about the rounded network")
+    return _imported(reading.model, form, state, assumptions, dropped, reading.changed, notes, check)
+
+
+def _from_mlp(state: State, options: Options) -> ImportedModel:
+    reading = mlp.read(state, options)
+    check = _check.compare_mlp(reading, state)
+    notes = [f"{assumption}: theorems are about the circuit" for assumption in reading.assumptions] + reading.notes
+    parts = (reading.assumptions, reading.dropped, reading.changed, notes, check)
+    return _imported(reading.circuit, mlp.FORMAT, state, *parts)
+
+
+def _imported(
+    model: Model | FoldedCircuit,
+    form: str,
+    state: State,
+    assumptions: tuple[str, ...],
+    dropped: dict[str, str],
+    changed: dict[str, str],
+    notes: list[str],
+    check: SelfCheck,
+) -> ImportedModel:
+    """The result, with the same facts in the model's provenance."""
+    provenance = {
         "origin": "imported",
         "format": form,
         **state.origin,
-        "dropped": reading.dropped,
+        "assumptions": list(assumptions),
+        "dropped": dropped,
+        "changed": changed,
+        "notes": notes,
     }
-    if reading.notes:
-        provenance["notes"] = reading.notes
-    model = replace(reading.model, provenance=provenance)
-    return _result(model, form, state.source, reading.dropped, tuple(reading.notes), check)
+    parts = (assumptions, dropped, changed, tuple(notes), check)
+    return ImportedModel(replace(model, provenance=provenance), form, state.source, _digest(state), *parts)
+
+
+def _digest(state: State) -> str:
+    record: Any = state.origin["source"]
+    return str(record["sha256"])
+
+
+def _attention(state: State, options: Options, reading: Reading, check: SelfCheck) -> tuple[tuple[str, ...], str]:
+    """The assumptions that the import makes about the attention, and where the model's attention comes from.
+
+    **Raises** `InputError` for a network whose attention is another, unless the user has fixed it.
+    """
+    weights = ", ".join(map(str, reading.model.attention))
+    constant = all(weight.constant for weight in reading.model.attention)
+    option = f"--attention '{' '.join(map(str, reading.model.attention))}' (attention=)"
+    unknown = reading.pattern is None and state.module is None
+    if check.agrees and not unknown:
+        if not constant:
+            return (), f"attention is not constant; theorems hold for every pattern with weights in {weights}"
+        if reading.fixed_by:
+            return (), f"attention is fixed at {weights} by the network's own code ({reading.fixed_by})"
+        if check.weights_agree and reading.pattern is not None:
+            return (), f"its queries and keys give the attention {weights} at every input"
+        return (), f"the module's own forward pass has the attention {weights} at every input"
+    assumption = f"with attention {'fixed at' if constant else 'anywhere in'} {weights}"
+    if unknown:
+        facts = "the file has no W_Q and W_K, and does not say what its attention is"
+        ways = f"give the whole state dict, or fix the attention with {option}, and theorems then say so"
+    else:
+        low, high = check.attention or (0.0, 0.0)
+        facts = (
+            f"the network's own attention weights range from {low:.3g} to {high:.3g}; with {weights} instead, logits"
+            f" differ by {check.relative:.1e} of the largest one (right by its own forward pass:"
+            f" {check.own_correct} of {check.inputs} inputs; so: {check.correct})"
+        )
+        ways = (
+            "retrain with a hook that sets the pattern to a constant, or fix the attention with"
+            f" {option}, and theorems are then about the network {assumption}, and say so"
+        )
+    if options.attention is None:
+        raise InputError(state.source, "", f"{facts}. Only constant attention is supported: {ways}")
+    return (assumption,), facts
 
 
 def _detect(state: State) -> str:
-    """The format of a state dict: the two share their names, and differ in the rank of W_O."""
+    """The format of tables or a state dict: those of transformers differ in the rank of W_O."""
+    if {"A", "B"} & state.tensors.keys() or state.tensors.keys() <= set(folded.TABLES):
+        return folded.FORMAT
     output = state.tensors.get("blocks.0.attn.W_O")
-    if not any(name.startswith(("embed.", "blocks.", "unembed.")) for name in state.tensors):
+    if mlp.matches(state.tensors) and not any(TRANSFORMER.match(name) for name in state.tensors):
+        return mlp.FORMAT
+    if not any(TRANSFORMER.match(name) for name in state.tensors):
         names = ", ".join(sorted(state.tensors)[:4])
         rule = (
             f"has the tensors {names}, …, which is no supported format; supported are TransformerLens,"
-            " Zhong et al., and the tables A, B, W of a folded circuit"
+            " Zhong et al., one hidden layer of ReLUs, and the tables A, B, W of a folded circuit"
         )
         raise InputError(state.source, "", rule)
     return zhong.FORMAT if output is not None and output.ndim == 2 else transformerlens.FORMAT
 
 
 def _require_no_better_reading(state: State, options: Options, reading: Reading, check: SelfCheck) -> None:
-    """Where the defaults give a network that cannot add, and another reading one that can, refuse to guess.
+    """Where the default layout gives a network that cannot add, and two tokens one that can, refuse to guess.
 
     **Raises** `InputError`, with the option that settles it.
     """
-    p, layout = reading.model.p, " ".join(reading.model.layout)
-    weights = " ".join(map(str, reading.model.attention))
-    right = f"read as '{layout}' with attention {weights} it gets {check.correct} of {check.inputs} inputs right"
-    if reading.tensors.keys() >= set(transformerlens.QUERY_KEY):
-        learned = Pattern((0.0,) * len(reading.model.layout), 1.0)
-        count = _check.correct_inputs(reading, learned)
+    layout = " ".join(reading.model.layout)
+    if len(reading.model.layout) > 2:
+        two = transformerlens.read(state, replace(options, layout=reading.model.layout[:2], p=reading.model.p))
+        count = _check.correct_inputs(two)
         if 2 * count > check.inputs:
             rule = (
-                f"is learned, it seems: {right}, with its own softmax {count};"
-                f" only constant attention is supported; --attention '{weights}' insists on it"
-            )
-            raise InputError(state.source, "the attention", rule)
-    if len(reading.model.layout) > 2 and options.layout is None:
-        two = transformerlens.read(state, replace(options, layout=reading.model.layout[:2], p=p))
-        count = _check.correct_inputs(two, two.pattern)
-        if 2 * count > check.inputs:
-            rule = (
-                f"does not hold '=', it seems: {right}, without it {count};"
-                f" --layout '{' '.join(two.model.layout)}' reads two tokens, '{layout}' insists on three"
+                f"does not hold '=', it seems: read as '{layout}' it gets {check.own_correct} of {check.inputs} inputs"
+                f" right, without it {count}; --layout '{' '.join(two.model.layout)}' reads two tokens, '{layout}'"
+                " insists on three"
             )
             raise InputError(state.source, "the last position", rule)
-
-
-def _result(
-    model: Model | FoldedCircuit,
-    form: str,
-    source: str,
-    dropped: dict[str, str],
-    notes: tuple[str, ...],
-    check: SelfCheck | None,
-    origin: Mapping[str, object] | None = None,
-) -> ImportedModel:
-    record: Any = (origin or model.provenance)["source"]
-    return ImportedModel(model, form, source, record["sha256"], dropped, notes, check)

@@ -1,93 +1,176 @@
-"""The import's self-check: the source's own float32 forward pass against the model, on every input."""
+"""What an import compares on every input: the source's own forward pass, and the model that is written.
+
+The source is run as its format defines it, from its own weights in float64, with the softmax of its own queries and
+keys; and where a live module was given, the module itself is run, in its own dtype. Logits are compared, not answers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifier.errors import InputError
 from verifier.formats._reading import Pattern, Reading
+from verifier.formats._state import State
+from verifier.formats.mlp import MlpReading
 from verifier.model import FoldedCircuit, Model, Position, fold
 
-TOLERANCE = 1e-4
-"""Of the largest logit. Float32 forward passes of these networks differ from exact ones by 1e-7 to 1e-5 of
-it; a transposed tensor or a forgotten bias by more than this."""
+TOLERANCE = 1e-7
+"""Of the largest logit, in float64. Rounding there is 1e-16 to 1e-12 of it, and rounding that logit to float32 once is
+6e-8: what is smaller, no execution in float32 can show."""
+
+MODULE_TOLERANCE = {"float32": 1e-4, "float64": TOLERANCE}
+"""Of the largest logit, for a live module. Float32 forward passes of these networks differ from exact ones by 1e-7 to
+1e-5 of it; another activation, a hook or a forgotten bias by more than this."""
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class SelfCheck:
-    """How the source's float32 forward pass compares with the model in float64: measured, not proved.
+    """How the source's own forward pass compares with the imported model: measured, not proved.
 
     **Fields**
 
-    - `inputs`: p². `library`: torch or numpy.
+    - `inputs`: p². `network`: what was run.
     - `difference`: the largest difference of two corresponding logits. `scale`: the largest |logit|.
-    - `correct`: inputs whose largest logit, of all, is that of a + b mod p.
+    - `correct`, `own_correct`: inputs whose largest logit, of all, is that of a + b mod p: in the imported model, and
+      in the source's own forward pass.
+    - `attention`: the least and the greatest attention weight that the source's weights give; None without attention.
+    - `agrees`: whether the two are the same but for rounding; when not, they differ in the attention alone.
+    - `weights_agree`: the same of the source's weights, where a module was run.
     """
 
     inputs: int
-    library: str
+    network: str
     difference: float
     scale: float
     correct: int
+    own_correct: int
+    attention: tuple[float, float] | None
+    agrees: bool
+    weights_agree: bool
 
     @property
     def relative(self) -> float:
-        return self.difference / self.scale if self.scale else 0.0
+        return _relative(self.difference, self.scale)
 
 
-def compare(reading: Reading, arrays: ModuleType, source: str) -> SelfCheck:
-    """Run both networks on every input.
+def _relative(difference: float, scale: float) -> float:
+    return difference / scale if scale else difference
 
-    Where the source's attention varies, the model is run with the source's pattern, which must lie in its
-    intervals.
 
-    **Raises** `InputError` when they differ by more than float32 explains: the importer has misread the file.
+def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
+    """Run the networks on every input.
+
+    Where the model holds intervals of attention, it is run with the pattern of the source, which must lie in them.
+
+    **Arguments**
+
+    - `rounded`: weights were rounded to float32 on request, which is no difference.
+
+    **Raises** `InputError` when the weights were misread, or when no attention explains what a module computes.
     """
-    model = reading.model
-    circuit = fold(model)
-    tensors = {name: arrays.asarray(np.array(tensor)) for name, tensor in reading.tensors.items()}
-    varying = transformer_logits(model) if reading.pattern.coefficient else None
-    difference = scale = 0.0
-    correct = 0
+    model, module, source = reading.model, state.module, state.source
+    circuit, native = fold(model), transformer_logits(model)
+    tensors = {name: tensor.astype(np.float64) for name, tensor in reading.tensors.items()}
+    intervals = not all(weight.constant for weight in model.attention)
+    fixed = Pattern(tuple(float(weight.middle) for weight in model.attention))
+    pattern = reading.pattern or fixed
+    least = np.array([float(weight.low) for weight in model.attention])
+    most = np.array([float(weight.high) for weight in model.attention])
+    # Of the model: from its source's weights run with its attention, with their own; and the module from both.
+    misread = weights = apart = astray = outside = scale = 0.0
+    low, high, correct, own_correct = np.inf, -np.inf, 0, 0
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the difference
         for a in range(model.p):
             tokens = input_tokens(model.positions, model.p, a)
-            logits, attention = reading.forward(arrays, tensors, arrays.asarray(tokens), reading.pattern)
-            theirs, attention = np.asarray(logits, np.float64), np.asarray(attention, np.float64)
-            if varying is None:
-                ours = _circuit_logits(circuit, a)
+            own, attention = reading.forward(tensors, tokens, pattern)
+            if intervals:
+                ours, same = native(tokens, attention), own
+                outside = np.maximum(outside, np.maximum(least - attention, attention - most).max())
             else:
-                _require_in_intervals(model, attention, source)
-                ours = varying(tokens, attention)
-            difference = np.maximum(difference, np.abs(theirs - ours).max())  # keeps NaN, unlike max
+                ours, same = _circuit_logits(circuit, a), reading.forward(tensors, tokens, fixed)[0]
+            theirs = own if module is None else module.logits(tokens, model.outputs)
+            misread, weights = _apart(misread, same, ours), _apart(weights, own, ours)
+            apart, astray = _apart(apart, theirs, ours), _apart(astray, theirs, own)
             scale = max(scale, float(np.abs(ours).max()))
+            low, high = min(low, float(attention.min())), max(high, float(attention.max()))
             correct += _correct(ours, a, model.p)
-    check = SelfCheck(model.p**2, arrays.__name__, float(difference), scale, correct)
-    if not check.relative <= TOLERANCE:
-        rule = (
-            f"differs from the original's float32 forward pass by {check.relative:.1e} of the largest logit,"
-            " more than rounding explains"
-        )
-        raise InputError(source, "the imported model", rule)
-    return check
+            own_correct += _correct(theirs, a, model.p)
+    _require_read(misread, scale, source)
+    agrees = weights_agree = bool(_relative(weights, scale) <= TOLERANCE and outside <= TOLERANCE)
+    network = "the weights, in float64"
+    if module is not None:
+        network = f"{source} itself, in {module.dtype}"
+        tolerance = MODULE_TOLERANCE["float32" if rounded else module.dtype]
+        _require_explained(min(apart, astray), astray, scale, tolerance, source)
+        # Both may be within the tolerance: then the nearer one is what the module computes.
+        agrees = weights_agree or (_relative(apart, scale) <= tolerance and apart <= 2 * astray and outside == 0)
+    sizes = (float(apart), scale, correct, own_correct)
+    return SelfCheck(model.p**2, network, *sizes, (low, high), agrees, weights_agree)
 
 
-def correct_inputs(reading: Reading, pattern: Pattern) -> int:
-    """How many inputs the source's network gets right with some attention pattern (numpy, float32)."""
-    positions, p = reading.model.positions, reading.model.p
-    total = 0
+def compare_mlp(reading: MlpReading, state: State) -> SelfCheck:
+    """The same for a network without attention.
+
+    **Raises** `InputError` when the weights were misread, or a module computes something else.
+    """
+    circuit, module = reading.circuit, state.module
+    p, positions = circuit.p, (Position("a", 0), Position("b", 0))
+    misread = apart = scale = 0.0
+    correct = own_correct = 0
     with np.errstate(over="ignore", invalid="ignore"):
         for a in range(p):
-            logits, _ = reading.forward(np, reading.tensors, input_tokens(positions, p, a), pattern)
-            total += _correct(logits, a, p)
+            own, ours = reading.forward(a), _circuit_logits(circuit, a)
+            theirs = own
+            if module is not None:
+                theirs = module.logits(input_tokens(positions, p, a), circuit.outputs, one_hot=p)
+            misread, apart = _apart(misread, own, ours), _apart(apart, theirs, ours)
+            scale = max(scale, float(np.abs(ours).max()))
+            correct += _correct(ours, a, p)
+            own_correct += _correct(theirs, a, p)
+    _require_read(misread, scale, state.source)
+    network = "the weights, in float64"
+    if module is not None:
+        network = f"{state.source} itself, in {module.dtype}"
+        _require_explained(apart, apart, scale, MODULE_TOLERANCE[module.dtype], state.source)
+    return SelfCheck(p * p, network, apart, scale, correct, own_correct, None, agrees=True, weights_agree=True)
+
+
+def _require_read(misread: float, scale: float, source: str) -> None:
+    if not _relative(misread, scale) <= TOLERANCE:
+        rule = (
+            f"differs from the original's weights, run in float64, by {_relative(misread, scale):.1e} of the largest"
+            " logit, more than rounding explains"
+        )
+        raise InputError(source, "the imported model", rule)
+
+
+def _require_explained(least: float, astray: float, scale: float, tolerance: float, source: str) -> None:
+    if not _relative(least, scale) <= tolerance:
+        rule = (
+            f"gives logits that differ by {_relative(astray, scale):.1e} of the largest one from those of its own"
+            " weights, more than rounding explains: its code does more than the weights say"
+        )
+        raise InputError(source, "its forward pass", rule)
+
+
+def _apart(so_far: float, one: Floats, other: Floats) -> float:
+    return float(np.maximum(so_far, np.abs(one - other).max()))  # keeps NaN, unlike max
+
+
+def correct_inputs(reading: Reading) -> int:
+    """How many inputs the source's network gets right."""
+    p, total = reading.model.p, 0
+    fixed = Pattern(tuple(float(weight.middle) for weight in reading.model.attention))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for a in range(p):
+            tokens = input_tokens(reading.model.positions, p, a)
+            total += _correct(reading.forward(reading.tensors, tokens, reading.pattern or fixed)[0], a, p)
     return total
 
 
@@ -97,7 +180,7 @@ def input_tokens(positions: tuple[Position, ...], p: int, a: int) -> NDArray[np.
     return np.stack([position.offset + columns[position.kind] for position in positions], axis=1)
 
 
-def _correct(logits: NDArray[Any], a: int, p: int) -> int:
+def _correct(logits: Floats, a: int, p: int) -> int:
     return int((logits.argmax(axis=1) == (a + np.arange(p)) % p).sum())
 
 
@@ -125,14 +208,3 @@ def transformer_logits(model: Model) -> Callable[[NDArray[np.int64], Floats], Fl
         return result
 
     return logits
-
-
-def _require_in_intervals(model: Model, attention: Floats, source: str) -> None:
-    """The source's attention must lie in the model's intervals, up to float32 rounding.
-
-    **Raises** `InputError`.
-    """
-    low = np.array([float(weight.low) for weight in model.attention])
-    high = np.array([float(weight.high) for weight in model.attention])
-    if not ((attention >= low - 1e-5) & (attention <= high + 1e-5)).all():
-        raise InputError(source, "the attention", "leaves the intervals of the imported model")

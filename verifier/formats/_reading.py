@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,16 @@ from numpy.typing import NDArray
 from verifier.errors import InputError
 from verifier.formats._settings import Settings
 from verifier.formats._state import HALF, State
-from verifier.kernel.limits import RATIONAL
-from verifier.model import AttentionWeight, Model, parse_attention, parse_position
+from verifier.kernel.limits import MODULUS, RATIONAL
+from verifier.model import SMALLEST_P, AttentionWeight, Model, parse_attention, parse_position
 
-Tensors = Mapping[str, Any]
-"""torch or numpy arrays by name."""
+Floats = NDArray[np.floating[Any]]
+Tensors = Mapping[str, Floats]
 
-MASK_WHY = "the causal mask: the last position attends to every position, and attention weights are constant"
-QUERY_KEY_WHY = "only the attention pattern depends on it, and the pattern is a constant of the model file"
+MASK_WHY = "the causal mask: the network is read at the last position, which attends to every position"
+MOST_NAMES = 20
+ROUNDED = "rounded to float32"
+QUERY_KEY_WHY = "only the attention pattern depends on it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +50,20 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """The attention pattern of a source: base_t + coefficient·softmax_t at position t, in every head.
+    """An attention pattern: base_t + coefficient·softmax_t at position t, in every head.
 
-    With coefficient 0 it is constant and the softmax is not computed.
+    With coefficient 0 it is constant, and the softmax is not computed. The scores are divided by `scale`; None stands
+    for √d_head.
     """
 
     base: tuple[float, ...]
     coefficient: float = 0.0
+    scale: float | None = None
 
 
-Forward = Callable[[ModuleType, Tensors, Any, Pattern], tuple[Any, Any]]
-"""forward(arrays, tensors, tokens [batch, positions], pattern) -> logits [batch, outputs], attention [batch,
-heads, positions]."""
+Forward = Callable[[Tensors, NDArray[np.int64], Pattern], tuple[Any, Any]]
+"""forward(tensors, tokens [batch, positions], pattern) -> logits [batch, outputs], attention [batch, heads,
+positions]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +72,21 @@ class Reading:
 
     **Fields**
 
-    - `model`, `dropped` (what, and why it cannot matter), `notes` (what the user should know).
-    - `forward`, `tensors`, `pattern`: the source's own forward pass, its tensors in float32, its attention.
-    - `assumed`: the layout or the attention were assumed by default, since nothing in the source settles
-      them.
+    - `model`, `dropped` and `changed` (what, and why it cannot matter), `notes` (what the user should know).
+    - `forward`, `tensors`: the source's own forward pass, and its tensors in float32.
+    - `pattern`: the source's own attention; None where nothing in the source says what it is.
+    - `fixed_by`: the setting of the source's configuration that says so; empty where it is the softmax.
+    - `assumed`: the layout was assumed by default, since nothing in the source settles it.
     """
 
     model: Model
     dropped: dict[str, str]
+    changed: dict[str, str]
     notes: list[str]
     forward: Forward
     tensors: dict[str, NDArray[np.float32]]
-    pattern: Pattern
+    pattern: Pattern | None
+    fixed_by: str
     assumed: bool
 
 
@@ -111,8 +117,8 @@ def choose_tensors(
     optional: Sequence[str],
     ignored: Mapping[str, str],
     round_weights: bool,
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, str], list[str]]:
-    """The float32 tensors of a format, what was dropped, and notes.
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str], dict[str, str]]:
+    """The float32 tensors of a format, what was dropped, and what was changed.
 
     **Raises** `InputError`: a tensor is missing, left over, tied, not finite or not float32.
     """
@@ -127,35 +133,52 @@ def choose_tensors(
             rule = "share their memory (tied weights), and the format has a tensor for each; save a clone of one"
             raise InputError(state.source, f"tensors {first} and {second}", rule)
     dropped = {name: why for name, why in ignored.items() if name in state.tensors}
-    if state.unused:
-        dropped[", ".join(state.unused)] = "records of the training run; they carry no weights"
-    tensors, rounded = {}, []
+    dropped |= unused_names(state)
+    tensors, changed = {}, {}
+    if state.prefix:
+        changed["names"] = f"without their prefix {state.prefix!r}"
     for name in sorted(known & state.tensors.keys()):
-        tensors[name], inexact = _as_float32(state, name, round_weights)
-        if inexact:
-            rounded.append(name)
+        tensors[name], rounded = _as_float32(state, name, round_weights)
+        if rounded:
+            changed[name] = ROUNDED
+        elif state.dtypes[name] != "float32":
+            changed[name] = f"{state.dtypes[name]} as float32; no value changes"
     for name in sorted(ignored.keys() & state.tensors.keys()):
         if state.dtypes[name] in HALF:
             raise _half_precision(state, name)
-    notes = []
-    if rounded:
-        notes.append(f"rounded to float32, so theorems are about the rounded network: {', '.join(rounded)}")
-    return tensors, dropped, notes
+        if ignored[name] == QUERY_KEY_WHY:
+            _require_finite(state, name)
+            tensors[name] = state.tensors[name]
+    return tensors, dropped, changed
+
+
+def unused_names(state: State) -> dict[str, str]:
+    """What a training run has beside the weights, as an entry of what was dropped."""
+    if not state.unused:
+        return {}
+    more = len(state.unused) - MOST_NAMES
+    names = [name[:80] for name in state.unused[:MOST_NAMES]] + [f"{more} more"] * (more > 0)
+    return {", ".join(names): "records of the training run; they carry no weights"}
+
+
+def require_floats(state: State, name: str) -> None:
+    """Refuse a tensor that is not finite float32 or float64.
+
+    **Raises** `InputError`.
+    """
+    dtype = state.dtypes[name]
+    if dtype in HALF:
+        raise _half_precision(state, name)
+    if dtype not in ("float32", "float64"):
+        rule = f"must be float32, not {dtype}; convert it, and that is what is proved"
+        raise InputError(state.source, f"tensor {name}", rule)
+    _require_finite(state, name)
 
 
 def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
     """A tensor as float32, and whether that changed it."""
-    array, dtype = state.tensors[name], state.dtypes[name]
-    if dtype in HALF:
-        raise _half_precision(state, name)
-    if dtype not in ("float32", "float64"):
-        raise InputError(
-            state.source,
-            f"tensor {name}",
-            f"must be float32, not {dtype}; convert it, and that is what is proved",
-        )
-    if not np.isfinite(array).all():
-        raise InputError(state.source, f"tensor {name}", "has a value that is infinite or not a number")
+    require_floats(state, name)
+    array = state.tensors[name]
     with np.errstate(over="ignore"):
         result = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(result).all():
@@ -168,6 +191,11 @@ def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[n
         )
         raise InputError(state.source, f"tensor {name}", rule)
     return result, changed
+
+
+def _require_finite(state: State, name: str) -> None:
+    if not np.isfinite(state.tensors[name]).all():
+        raise InputError(state.source, f"tensor {name}", "has a value that is infinite or not a number")
 
 
 def _half_precision(state: State, name: str) -> InputError:
@@ -245,12 +273,15 @@ def require_shapes(
 def modulus_from(settings: Settings, options: Options, source: str) -> int | None:
     """p as the user or the configuration gives it.
 
-    **Raises** `InputError` when the two differ.
+    **Raises** `InputError` when the two differ, or for one that is not supported.
     """
     configured = settings.integer("p", "C", "modulus")
     if options.p is not None and configured is not None and options.p != configured:
         raise InputError(source, "p", f"is {configured} in the run's configuration, not {options.p} as in --p")
-    return options.p if options.p is not None else configured
+    p = options.p if options.p is not None else configured
+    if p is not None and not SMALLEST_P <= p <= MODULUS:
+        raise InputError(source, "p", f"must be in {SMALLEST_P}..{MODULUS}, not {p}")
+    return p
 
 
 def spread(weights: tuple[AttentionWeight, ...], positions: int, source: str) -> tuple[AttentionWeight, ...]:
@@ -276,7 +307,8 @@ def outward(low: Fraction, high: Fraction) -> AttentionWeight:
     return AttentionWeight(low, high)
 
 
-def softmax(arrays: ModuleType, scores: Any) -> Any:
-    """Softmax over the last axis, written so that it is the same in numpy and torch and does not overflow."""
-    with np.errstate(over="ignore"):  # exp(inf) is right here: the weight is then 0
-        return 1 / arrays.exp(scores[..., None, :] - scores[..., :, None]).sum(-1)
+def softmax(scores: Floats) -> Floats:
+    """Softmax over the last axis, which does not overflow."""
+    weights: Floats = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return weights

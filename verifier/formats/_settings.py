@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+import numpy as np
 
 from verifier.errors import InputError
 from verifier.files import read_limited
@@ -65,6 +67,10 @@ class Settings:
                 rule = f"is {value!r}, which contradicts {found[0][1]} = {found[0][2]!r}"
                 raise InputError(source, f"setting {name}", rule)
         return found[0] if found else None
+
+    def names(self, *names: str) -> bool:
+        """Whether one of these settings is there, be it None."""
+        return any(name in self.values for name in names)
 
     def integer(self, *names: str) -> int | None:
         """A setting that must be a whole number.
@@ -123,9 +129,16 @@ def _short(value: object) -> str:
 
 def _collect(source: str, section: object, values: dict[str, list[tuple[str, object]]], depth: int) -> None:
     for name, value in _items(section):
-        values.setdefault(name, []).append((source, value))
+        values.setdefault(name, []).append((source, _plain(value)))
         if depth and name in SECTIONS:
             _collect(source, value, values, depth - 1)
+
+
+def _plain(value: Any) -> object:
+    """A number of numpy or torch as Python's; of an array, its text: no setting that is read has one."""
+    if isinstance(value, np.generic) or hasattr(value, "ndim"):
+        return value.item() if value.ndim == 0 else _short(value)
+    return value
 
 
 def _items(section: object) -> list[tuple[str, object]]:
@@ -163,6 +176,10 @@ def _is_plain(*words: str) -> Callable[[object], bool]:
     return lambda value: value is None or (isinstance(value, str) and value.lower() in words)
 
 
+def _is_no_cap(value: object) -> bool:
+    return value is None or (isinstance(value, int | float) and value <= 0)
+
+
 def _is_off(value: object) -> bool:
     return not value
 
@@ -193,6 +210,7 @@ def require_supported_network(settings: Settings) -> None:
     refuse(("gated_mlp",), _is_off, "a gated MLP is not supported; use a plain ReLU layer")
     refuse(("parallel_attn_mlp",), _is_off, "the MLP must come after the attention, not beside it")
     refuse(("use_local_attn",), _is_off, "only constant attention over all positions is supported")
+    refuse(("attn_scores_soft_cap",), _is_no_cap, "only plain softmax is supported")
     refuse(
         ("positional_embedding_type",),
         _is_plain("standard"),

@@ -10,12 +10,13 @@ import hashlib
 import io
 import json
 import re
+import sys
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ class State:
     - `origin`: what a native file records: name and SHA-256 of the source and of a configuration file.
     - `unused`: names of other entries of a training run's dictionary.
     - `tied`: pairs of names that share their memory.
-    - `arrays`: the library that read it, torch or numpy; its forward pass is computed there.
+    - `prefix`: what stood before every name.
+    - `module`: the live module itself, if there is one that can be run.
     """
 
     source: str
@@ -66,7 +68,65 @@ class State:
     origin: dict[str, object]
     unused: tuple[str, ...]
     tied: tuple[tuple[str, str], ...]
-    arrays: ModuleType
+    prefix: str = ""
+    module: Module | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A live torch module that can be run.
+
+    **Fields**
+
+    - `name`: of its class. `dtype`: of its parameters.
+    - `run`: the module.
+    """
+
+    name: str
+    dtype: str
+    run: Any
+
+    def logits(self, tokens: NDArray[np.int64], outputs: int, one_hot: int = 0) -> NDArray[np.float64]:
+        """Its logits at the last position, shape (batch, outputs), for tokens of shape (batch, positions).
+
+        **Arguments**
+
+        - `one_hot`: for a network without positions, the number of tokens: it may also take the two tokens as two
+          arguments, or as one-hot vectors side by side.
+
+        **Raises** `InputError`.
+        """
+        import torch
+
+        parameter = next(iter(self.run.parameters()))
+        batch = torch.as_tensor(tokens, device=parameter.device)
+        ways: list[tuple[Any, ...]] = [(batch,)]
+        if one_hot:
+            ways += [(batch[:, 0], batch[:, 1])]
+            ways += [(torch.nn.functional.one_hot(batch, one_hot).flatten(1).to(parameter.dtype),)]
+        shapes = [*tokens.shape, outputs], [len(tokens), outputs]
+        problems = []
+        training = self.run.training
+        self.run.eval()
+        try:
+            for way in ways:
+                try:
+                    with torch.no_grad():
+                        result = self.run(*way)
+                except Exception as error:  # whatever the user's own code raises
+                    rule = (
+                        f"cannot be run on tokens of the shape {list(tokens.shape)} ({type(error).__name__}: {error})"
+                    )
+                    problems.append(f"{rule}; import its state dict, module.state_dict(), to leave its code out")
+                    continue
+                if isinstance(result, torch.Tensor) and list(result.shape) in shapes:
+                    last = result[:, -1] if result.ndim == 3 else result
+                    return last.double().cpu().numpy()
+                found = f"the shape {list(result.shape)}" if isinstance(result, torch.Tensor) else type(result).__name__
+                problems.append(f"gives {found}, not logits of the shape {shapes[0]} or {shapes[1]}")
+        finally:
+            self.run.train(training)
+        raise InputError(self.name, "its forward pass", problems[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +165,24 @@ def from_safetensors(data: bytes, path: Path, config: Path | Mapping[str, object
         dtypes[name] = FLOATS.get(dtype, str(array.dtype))
         tensors[name] = np.zeros(array.shape, np.float32) if dtype == "BF16" else array
     settings, more = _settings(embedded, config)
-    tensors, dtypes = _without_prefix(tensors), _without_prefix(dtypes)
-    return State(source, tensors, dtypes, settings, file_origin(data, path) | more, (), (), np)
+    prefix = _prefix(tensors)
+    tensors, dtypes = _without(prefix, tensors), _without(prefix, dtypes)
+    return State(source, tensors, dtypes, settings, file_origin(data, path) | more, (), (), prefix)
+
+
+def from_npz(data: bytes, path: Path, config: Path | Mapping[str, object] | None) -> State:
+    """The arrays of an `.npz` archive.
+
+    **Raises** `InputError`.
+    """
+    source = str(path)
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            tensors = {name: archive[name] for name in archive.files}
+    except Exception as error:  # numpy raises half a dozen kinds for a damaged archive
+        first = str(error).splitlines()[0][:160] if str(error) else "no reason given"
+        raise InputError(source, "", f"is not a readable .npz archive of plain arrays ({first})") from None
+    return _from_mapping(_Unwrapped(tensors, [], ()), source, file_origin(data, path), config)
 
 
 def from_live(
@@ -133,7 +209,16 @@ def from_live(
     unwrapped = _unwrap(content, name)
     unwrapped.configurations.extend(configurations)
     origin = None if file is None else file_origin(read_bytes(file), file)
-    return _from_mapping(unwrapped, name, origin, config)
+    return replace(_from_mapping(unwrapped, name, origin, config), module=_module(source, name))
+
+
+def _module(source: object, name: str) -> Module | None:
+    """The module itself, where it is one of torch with a forward pass of its own."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(source, torch.nn.Module) or type(source).forward is torch.nn.Module.forward:
+        return None
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for parameter in source.parameters()}
+    return Module(name, "float64" if dtypes == {"float64"} else "float32", source) if dtypes else None
 
 
 def file_origin(data: bytes, path: Path) -> dict[str, object]:
@@ -159,18 +244,15 @@ def _from_mapping(
     origin: dict[str, object] | None,
     config: Path | Mapping[str, object] | None,
 ) -> State:
-    arrays: ModuleType = np
     tensors: dict[str, NDArray[Any]] = {}
     dtypes: dict[str, str] = {}
     places: dict[tuple[int, int], str] = {}
     tied = []
-    for name, value in _without_prefix(dict(unwrapped.weights)).items():
+    prefix = _prefix(unwrapped.weights)
+    for name, value in _without(prefix, unwrapped.weights).items():
         if isinstance(value, np.ndarray):
             tensors[name], dtypes[name] = value, str(value.dtype)
         elif hasattr(value, "untyped_storage"):
-            import torch
-
-            arrays = torch
             _require_plain(value, source, name)
             place = (value.untyped_storage().data_ptr(), value.storage_offset())
             if value.numel() and place[0] and place in places:
@@ -184,7 +266,7 @@ def _from_mapping(
     settings, more = _settings(unwrapped.configurations, config)
     if origin is None:
         origin = {"source": {"name": "state dict", "sha256": tensors_digest(tensors)}}
-    return State(source, tensors, dtypes, settings, origin | more, unwrapped.unused, tuple(tied), arrays)
+    return State(source, tensors, dtypes, settings, origin | more, unwrapped.unused, tuple(tied), prefix)
 
 
 def tensors_digest(tensors: Mapping[str, NDArray[Any]]) -> str:
@@ -205,11 +287,16 @@ def _require_plain(tensor: Any, source: str, name: str) -> None:
         raise InputError(source, f"tensor {name}", f"is {kind}; only dense float32 tensors are supported; convert it")
 
 
-def _without_prefix(tensors: dict[str, Any]) -> dict[str, Any]:
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            return _without_prefix({name.removeprefix(prefix): value for name, value in tensors.items()})
-    return tensors
+def _prefix(tensors: Mapping[str, Any]) -> str:
+    """What wrappers put before every name."""
+    found = ""
+    while prefix := next((x for x in PREFIXES if tensors and all(name.startswith(found + x) for name in tensors)), ""):
+        found += prefix
+    return found
+
+
+def _without(prefix: str, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items()}
 
 
 def _is_tensor(value: object) -> bool:
@@ -234,10 +321,13 @@ def _unwrap(content: object, source: str) -> _Unwrapped:
     if len(found) > 1:
         entries = f"entries {found[0]} and {found[1]}"
         raise InputError(source, entries, "both hold a state dict; save only one")
+    weights = content[found[0]] if found else content
+    if _is_state_dict(weights) and not all(isinstance(name, str) for name in weights):
+        raise InputError(source, "", "must be a state dict, whose keys are names")
     if found:
         configurations = [(source, content[key]) for key in CONFIG_KEYS if content.get(key) is not None]
         unused = [str(key) for key in content if key != found[0] and key not in CONFIG_KEYS]
-        return _Unwrapped(content[found[0]], configurations, tuple(sorted(unused)))
+        return _Unwrapped(weights, configurations, tuple(sorted(unused)))
     for key in LIST_KEYS:
         if content.get(key) is not None:
             count = f" {len(content[key])}" if isinstance(content[key], list | tuple | Mapping) else ""
@@ -246,8 +336,6 @@ def _unwrap(content: object, source: str) -> _Unwrapped:
     if not _is_state_dict(content):
         names = ", ".join(repr(key) for key in list(content)[:6]) or "nothing"
         raise InputError(source, "", f"must be a state dict or hold one, but it has {names}; {save}")
-    if not all(isinstance(name, str) for name in content):
-        raise InputError(source, "", "must be a state dict, whose keys are names")
     return _Unwrapped(content, [], ())
 
 
@@ -262,24 +350,44 @@ def _load_pickle(data: bytes, source: str) -> object:
         rule = "is a torch file, which needs torch: install the extra 'torch', or convert it to safetensors"
         raise InputError(source, "", rule) from None
     try:
-        with _inert_configurations(torch), warnings.catch_warnings():
+        with _inert(torch), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle protocols; what matters is an error
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises a dozen kinds for a damaged file
         raise InputError(source, "", _pickle_rule(str(error))) from None
 
 
-@contextlib.contextmanager
-def _inert_configurations(torch: ModuleType) -> Iterator[None]:
-    """Let a pickled HookedTransformerConfig be read as a record without code.
+class _Dtype:
+    """Stands in for numpy.dtype in a pickle: no more than its name and byte order."""
 
-    Training runs often store one beside the weights. `weights_only` would refuse it; these stand-ins have its
-    name, no methods and no constructor, so that reading one sets attributes and runs nothing.
+    def __init__(self, name: str, *_: object) -> None:
+        self.name = name
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.name = str(state[1]).replace("|", "") + self.name
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> object:
+    """Stands in for numpy's constructor of scalars: a plain number."""
+    return np.frombuffer(data, np.dtype(dtype.name))[0].item()
+
+
+@contextlib.contextmanager
+def _inert(torch: ModuleType) -> Iterator[None]:
+    """Let numpy's numbers and a pickled HookedTransformerConfig be read as records, without code of theirs.
+
+    Training runs often store them beside the weights. `weights_only` would refuse them; these stand-ins have their
+    names, and run nothing but what is written above.
     """
-    stand_ins = []
+    stand_ins: list[Any] = []
     for module in TRANSFORMER_LENS_CONFIGS:
         name = "EasyTransformerConfig" if module.startswith("easy") else "HookedTransformerConfig"
         stand_ins.append(type(name, (), {"__module__": module}))
+    stand_ins.append(type("dtype", (_Dtype,), {"__module__": "numpy"}))
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        scalar = FunctionType(_scalar.__code__, globals(), "scalar")
+        scalar.__module__, scalar.__qualname__ = module, "scalar"
+        stand_ins.append(scalar)
     allow = getattr(torch.serialization, "safe_globals", None)  # torch 2.5; before, such a run is refused
     with allow(stand_ins) if allow else contextlib.nullcontext():
         yield

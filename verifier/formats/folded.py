@@ -5,8 +5,6 @@ For two-layer MLPs on one-hot inputs, and for models folded elsewhere. The table
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,8 @@ from numpy.typing import NDArray
 
 from verifier.errors import InputError
 from verifier.formats._reading import Options
-from verifier.formats._state import FLOATS
+from verifier.formats._state import State
 from verifier.model import FoldedCircuit, require_valid
-from verifier.tensor_file import decode_tensors
 
 FORMAT = "folded"
 TABLES = ("A", "B", "W", "S1", "S2")
@@ -24,11 +21,12 @@ OPTIONAL = ("S1", "S2")
 SUPPORTED = "A [n, p], B [n, p], W [q, n], and optionally S1 [q, p], S2 [q, p]"
 
 
-def read(tables: Mapping[str, NDArray[Any]], dtypes: Mapping[str, str], source: str, options: Options) -> FoldedCircuit:
+def read(state: State, options: Options) -> FoldedCircuit:
     """A circuit from its tables; it has no provenance yet.
 
     **Raises** `InputError`.
     """
+    tables, dtypes, source = state.tensors, state.dtypes, state.source
     if options.attention is not None or options.layout is not None:
         option = "--attention" if options.attention is not None else "--layout"
         raise InputError(source, option, "does not apply: a folded circuit has no attention and no positions")
@@ -63,30 +61,6 @@ def read(tables: Mapping[str, NDArray[Any]], dtypes: Mapping[str, str], source: 
     )
     require_valid(circuit, source)
     return circuit
-
-
-def from_npz(data: bytes, source: str, options: Options) -> FoldedCircuit:
-    """The circuit in an `.npz` archive.
-
-    **Raises** `InputError`.
-    """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            tables = {name: archive[name] for name in archive.files}
-    except Exception as error:  # numpy raises half a dozen kinds for a damaged archive
-        first = str(error).splitlines()[0][:160] if str(error) else "no reason given"
-        raise InputError(source, "", f"is not a readable .npz archive of plain arrays ({first})") from None
-    return read(tables, {name: str(table.dtype) for name, table in tables.items()}, source, options)
-
-
-def from_safetensors(data: bytes, source: str, options: Options) -> FoldedCircuit:
-    """The circuit in a safetensors file without native metadata.
-
-    **Raises** `InputError`.
-    """
-    file = decode_tensors(data, source)
-    dtypes = {name: FLOATS.get(dtype, dtype) for name, dtype in file.dtypes.items()}
-    return read(file.tensors, dtypes, source, options)
 
 
 def to_tables(circuit: FoldedCircuit) -> dict[str, NDArray[Any]]:

@@ -1,15 +1,14 @@
 """TransformerLens: the state dict of a one-layer HookedTransformer with an MLP and without normalisation.
 
-A plain HookedTransformer learns its attention; networks with constant attention are trained with a hook on
-the pattern, which a state dict does not show. So constant attention 1/n_ctx is assumed unless the user or the
-run's configuration says otherwise, and W_Q and W_K, which exist all the same, are dropped.
+A plain HookedTransformer learns its attention, and a model file holds a constant one, 1/n unless the user or the run's
+configuration says otherwise. The import compares the two on every input. Networks with constant attention are trained
+with a hook on the pattern, which a state dict does not show; a live module with its hook does.
 """
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -49,12 +48,22 @@ SHAPES: dict[str, tuple[int | str, ...]] = {
     "blocks.0.mlp.b_out": ("d_model",),
     "unembed.W_U": ("d_model", "d_vocab_out"),
     "unembed.b_U": ("d_vocab_out",),
+    "blocks.0.attn.W_Q": ("heads", "d_model", "d_head"),
+    "blocks.0.attn.W_K": ("heads", "d_model", "d_head"),
+    "blocks.0.attn.b_Q": ("heads", "d_head"),
+    "blocks.0.attn.b_K": ("heads", "d_head"),
 }
 QUERY_KEY = {f"blocks.0.attn.{name}": QUERY_KEY_WHY for name in ("W_Q", "W_K", "b_Q", "b_K")}
 IGNORED = {**QUERY_KEY, "blocks.0.attn.mask": MASK_WHY, "blocks.0.attn.IGNORE": MASK_WHY}
 
-ATTENTION_SETTINGS = ("attention_rate", "attn_coeff", "uniform_attention", "constant_attention")
-LEARNED = "only constant attention is supported; retrain with a hook that sets the pattern to a constant"
+UNNAMED = (
+    "no configuration names the activation and the normalisation, and weights do not show them: ReLU and none are"
+    " assumed; the live module, or --config, would say"
+)
+LEARNED = (
+    "only constant attention is supported; retrain with a hook that sets the pattern to a constant, or fix it with"
+    " --attention, and theorems are then about the network with its attention fixed"
+)
 
 
 def read(state: State, options: Options) -> Reading:
@@ -64,7 +73,7 @@ def read(state: State, options: Options) -> Reading:
     """
     settings, source = state.settings, state.source
     require_supported_network(settings)
-    tensors, dropped, notes = choose_tensors(state, TENSORS, (), IGNORED, options.round_weights)
+    tensors, dropped, changed = choose_tensors(state, TENSORS, (), IGNORED, options.round_weights)
     sizes = require_shapes(source, tensors, SHAPES, "TransformerLens")
     configured = {name: size for name, size in sizes.items() if name != "heads"}
     require_sizes(settings, {**configured, "n_heads": sizes["heads"]})
@@ -74,21 +83,19 @@ def read(state: State, options: Options) -> Reading:
     if p is None:
         p = _infer_modulus(options, count, sizes["d_vocab"], sizes["d_vocab_out"], source)
     layout = options.layout or _layout(p, count, sizes["d_vocab"], source)
-    attention, pattern, given = _attention(settings, options, count, source)
+    attention, pattern, fixed_by = _attention(settings, options, count, source)
+    if pattern is None and tensors.keys() >= QUERY_KEY.keys():
+        pattern = Pattern((0.0,) * count, 1.0, _scale(settings))
     if sizes["d_vocab_out"] < p:
         rule = f"has {sizes['d_vocab_out']} outputs, fewer than p = {p}; --p gives another modulus"
         raise InputError(source, "tensor unembed.W_U", rule)
 
     used = {name: tensors[name] for name in TENSORS}
     _trim(used, layout, p, dropped, source)
-    if any(name in dropped for name in QUERY_KEY):
-        weights = " ".join(map(str, attention))
-        notes.append(f"W_Q and W_K are not used: theorems are about this network with attention {weights}")
-    for name in QUERY_KEY:
-        if name in state.tensors and state.tensors[name].dtype.kind == "f":
-            tensors[name] = state.tensors[name].astype(np.float32)
+    known = settings.names("act_fn", "act_type", "activation") and settings.names("normalization_type", "normalization")
+    notes = [] if known or state.module is not None else [UNNAMED]
     model = Model(p, attention, layout, used, {})
-    return Reading(model, dropped, notes, forward, tensors, pattern, assumed=not (settled and given))
+    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, assumed=not settled)
 
 
 def _positions(settings: Settings, options: Options, context: int, source: str) -> tuple[int, bool]:
@@ -149,10 +156,19 @@ def _layout(p: int, count: int, vocabulary: int, source: str) -> tuple[str, ...]
     raise InputError(source, "tensor embed.W_E", rule)
 
 
+def _scale(settings: Settings) -> float | None:
+    """What attention scores are divided by; None stands for √d_head, as an unset or negative setting does."""
+    if settings.flag("use_attn_scale") is False:
+        return 1.0
+    found = settings.find("attn_scale")
+    value = None if found is None else found[2]
+    return float(value) if isinstance(value, int | float) and value > 0 else None
+
+
 def _attention(
     settings: Settings, options: Options, count: int, source: str
-) -> tuple[tuple[AttentionWeight, ...], Pattern, bool]:
-    """The attention weights, the source's own pattern, and whether either was said.
+) -> tuple[tuple[AttentionWeight, ...], Pattern | None, str]:
+    """The model's attention weights; the source's own pattern, if its configuration fixes it; and which setting does.
 
     **Raises** `InputError` for learned attention, and when configuration and user disagree.
     """
@@ -165,19 +181,22 @@ def _attention(
             rule = "is a setting of another format; give the constant weights as --attention"
             raise InputError(source, "setting attn_coeff", rule)
         weights = chosen or (AttentionWeight.exactly(Fraction(1, count)),) * count
-        said = chosen is not None or settings.flag("uniform_attention", "constant_attention") is True
-        return weights, Pattern(tuple(float(weight.middle) for weight in weights)), said
+        if settings.flag("uniform_attention", "constant_attention"):
+            return weights, Pattern((1 / count,) * count), "uniform attention"
+        return weights, None, ""
     where = (settings.find("attention_rate") or (source,))[0]
-    if rate < Fraction(1, 2):
+    if rate < Fraction(1, 2) and chosen is None:
         rule = f"is {float(rate)}, so attention is learned; {LEARNED}"
         raise InputError(where, "setting attention_rate", rule)
     # The pattern is rate/n + (1 - rate)·softmax.
     low = rate / count
     weights = (outward(low, low + 1 - rate),) * count
-    if chosen not in (None, weights):
+    if rate < Fraction(1, 2) and chosen is not None:
+        weights = chosen
+    elif chosen not in (None, weights):
         rule = f"is {float(rate)}, which contradicts --attention; leave that out"
         raise InputError(where, "setting attention_rate", rule)
-    return weights, Pattern((float(low),) * count, float(1 - rate)), True
+    return weights, Pattern((float(low),) * count, float(1 - rate), _scale(settings)), f"attention_rate = {float(rate)}"
 
 
 def _trim(
@@ -205,12 +224,14 @@ def _trim(
             dropped[f"{name}[{count}:]"] = f"no input has such a {what}"
 
 
-def forward(arrays: ModuleType, tensors: Tensors, tokens: Any, pattern: Pattern) -> tuple[Any, Any]:
+def forward(tensors: Tensors, tokens: NDArray[np.int64], pattern: Pattern) -> tuple[Any, Any]:
     """Logits at the last position, as TransformerLens computes them, and the attention from there.
+
+    The causal mask leaves the last position every other one.
 
     **Arguments**
 
-    - `arrays`: numpy or torch. `tokens`: shape (batch, positions).
+    - `tokens`: shape (batch, positions).
 
     **Returns** shapes (batch, outputs) and (batch, heads, positions).
     """
@@ -219,17 +240,16 @@ def forward(arrays: ModuleType, tensors: Tensors, tokens: Any, pattern: Pattern)
         return tensors[f"blocks.0.attn.{name}"]
 
     x = tensors["embed.W_E"][tokens] + tensors["pos_embed.W_pos"][: tokens.shape[1]]
-    value = arrays.einsum("btd,hdk->bthk", x, attn("W_V")) + attn("b_V")
-    base = arrays.asarray(pattern.base, dtype=x.dtype)
-    attention = base + 0 * value[..., 0].swapaxes(1, 2)
+    value = np.einsum("btd,hdk->bthk", x, attn("W_V")) + attn("b_V")
+    attention = np.broadcast_to(pattern.base, (len(x), value.shape[2], len(pattern.base)))
     if pattern.coefficient:
-        query = arrays.einsum("bd,hdk->bhk", x[:, -1], attn("W_Q")) + attn("b_Q")
-        key = arrays.einsum("btd,hdk->bthk", x, attn("W_K")) + attn("b_K")
-        scores = arrays.einsum("bhk,bthk->bht", query, key) / math.sqrt(query.shape[-1])
-        attention = base + pattern.coefficient * softmax(arrays, scores)
-    z = arrays.einsum("bht,bthk->bhk", attention, value)
-    resid = x[:, -1] + arrays.einsum("bhk,hkd->bd", z, attn("W_O")) + attn("b_O")
-    hidden = arrays.clip(resid @ tensors["blocks.0.mlp.W_in"] + tensors["blocks.0.mlp.b_in"], 0, None)
+        query = x[:, -1] @ attn("W_Q") + attn("b_Q")[:, None]
+        key = np.einsum("btd,hdk->hbtk", x, attn("W_K")) + attn("b_K")[:, None, None]
+        scores = np.einsum("hbk,hbtk->bht", query, key) / (pattern.scale or math.sqrt(query.shape[-1]))
+        attention = attention + pattern.coefficient * softmax(scores)
+    z = np.einsum("bht,bthk->bhk", attention, value)
+    resid = x[:, -1] + np.einsum("bhk,hkd->bd", z, attn("W_O")) + attn("b_O")
+    hidden = np.maximum(resid @ tensors["blocks.0.mlp.W_in"] + tensors["blocks.0.mlp.b_in"], 0)
     resid = resid + hidden @ tensors["blocks.0.mlp.W_out"] + tensors["blocks.0.mlp.b_out"]
     return resid @ tensors["unembed.W_U"] + tensors["unembed.b_U"], attention
 
@@ -238,7 +258,7 @@ def to_state_dict(model: Model) -> dict[str, NDArray[np.float32]]:
     """A native transformer as a TransformerLens state dict, as it is.
 
     W_Q and W_K are zero, so that a HookedTransformer attends equally to every position; where the model's
-    weights are not 1/n_ctx, reading it back needs `--attention`.
+    weights are not 1/n_ctx, that is another network, and reading it back needs `--attention`, which says so.
     """
     heads, d_model, d_head = model.tensors["blocks.0.attn.W_V"].shape
     zeros: dict[str, NDArray[np.float32]] = {

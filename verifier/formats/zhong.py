@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -50,16 +49,21 @@ SHAPES: dict[str, tuple[int | str, ...]] = {
     "blocks.0.attn.b_V": ("heads", "d_head"),
     "blocks.0.attn.b_O": ("d_model",),
     "unembed.b_U": ("d_vocab_out",),
+    "blocks.0.attn.W_Q": ("heads", "d_head", "d_model"),
+    "blocks.0.attn.W_K": ("heads", "d_head", "d_model"),
 }
 BIASES = ("blocks.0.attn.b_V", "blocks.0.attn.b_O", "unembed.b_U")
 """Not in the authors' files: read if present, so that any transformer can be written in this format."""
 
-REQUIRED = (*(name for name in SHAPES if name not in BIASES), "blocks.0.attn.W_O")
 QUERY_KEY = {f"blocks.0.attn.{name}": QUERY_KEY_WHY for name in ("W_Q", "W_K")}
+REQUIRED = (*(name for name in SHAPES if name not in BIASES and name not in QUERY_KEY), "blocks.0.attn.W_O")
 IGNORED = {**QUERY_KEY, "blocks.0.attn.mask": "the authors' code does not use it"}
 """Biases of queries and keys do not exist in this format."""
 
-LEARNED = "only constant attention, and small deviations from it (attn_coeff up to 1/2), are supported"
+LEARNED = (
+    "only constant attention, and small deviations from it (attn_coeff up to 1/2), are supported; retrain so, or fix it"
+    " with --attention, and theorems are then about the network with its attention fixed"
+)
 
 
 def read(state: State, options: Options) -> Reading:
@@ -74,7 +78,7 @@ def read(state: State, options: Options) -> Reading:
         "linear models of the paper are not transformers; fold one yourself (A, B, W) and import that",
     )
     require_supported_network(settings)
-    tensors, dropped, notes = choose_tensors(state, REQUIRED, BIASES, IGNORED, options.round_weights)
+    tensors, dropped, changed = choose_tensors(state, REQUIRED, BIASES, IGNORED, options.round_weights)
     meaning = "the format of Zhong et al."
     sizes = require_shapes(source, tensors, SHAPES, meaning)
     heads, d_head, d_model = sizes["heads"], sizes["d_head"], sizes["d_model"]
@@ -82,7 +86,7 @@ def read(state: State, options: Options) -> Reading:
     require_sizes(settings, {"d_model": d_model, "n_heads": heads, "d_head": d_head, "d_mlp": sizes["d_mlp"]})
 
     p = modulus_from(settings, options, source)
-    attention, pattern, positions = _attention(settings, options, sizes["n_ctx"], source)
+    attention, pattern, fixed_by, positions = _attention(settings, options, sizes["n_ctx"], source)
     if p is None:
         rule = "is not known; give the run's configuration (--config FILE), or --p"
         raise InputError(source, "the modulus p", rule)
@@ -91,11 +95,13 @@ def read(state: State, options: Options) -> Reading:
     _require_vocabulary(layout, p, sizes["d_vocab"], source)
     if sizes["d_vocab_out"] < p:
         raise InputError(source, "tensor unembed.W_U", f"has {sizes['d_vocab_out']} outputs, fewer than p = {p}")
+    notes = []
     if settings.find("act_fn") is None:
         notes.append("no configuration names the activation; ReLU is assumed")
-    if pattern.coefficient:
-        weights = " ".join(map(str, attention))
-        notes.append(f"attention is not constant; theorems hold for every pattern with weights {weights}")
+    changed["embed.W_E, attn.W_V, attn.W_O, mlp.W_in, mlp.W_out"] = "transposed; every number stays"
+    absent = [name for name in BIASES if name not in tensors]
+    if absent:
+        changed[", ".join(absent)] = "zeros, since the format has no such biases"
 
     def zeros(*shape: int) -> NDArray[np.float32]:
         return np.zeros(shape, np.float32)
@@ -114,18 +120,16 @@ def read(state: State, options: Options) -> Reading:
         "unembed.W_U": tensors["unembed.W_U"],
         "unembed.b_U": tensors.get("unembed.b_U", zeros(sizes["d_vocab_out"])),
     }
-    for name in QUERY_KEY:
-        if name in state.tensors and state.tensors[name].dtype.kind == "f":
-            tensors[name] = state.tensors[name].astype(np.float32)
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in native.items()}
     model = Model(p, attention, layout, contiguous, {})
-    return Reading(model, dropped, notes, forward, tensors, pattern, assumed=False)
+    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, assumed=False)
 
 
 def _attention(
     settings: Settings, options: Options, context: int, source: str
-) -> tuple[tuple[AttentionWeight, ...], Pattern, int]:
-    """The attention weights, the source's own pattern, and the number of positions.
+) -> tuple[tuple[AttentionWeight, ...], Pattern | None, str, int]:
+    """The model's attention weights; the source's own pattern, if known, and the setting that says so; and the number
+    of positions.
 
     **Raises** `InputError` for learned attention, and when configuration and user disagree.
     """
@@ -145,16 +149,19 @@ def _attention(
         if chosen is None:
             rule = "is not known; give the run's configuration (--config FILE), or --attention"
             raise InputError(source, "the attention (attn_coeff)", rule)
-        return chosen, Pattern(tuple(float(weight.middle) for weight in chosen)), count
+        return chosen, None, "", count
     where = (settings.find("attn_coeff") or (source,))[0]
-    if coefficient > Fraction(1, 2):
+    if coefficient > Fraction(1, 2) and chosen is None:
         rule = f"is {float(coefficient)}, so attention is learned; {LEARNED}"
         raise InputError(where, "setting attn_coeff", rule)
     weights = (outward(1 - coefficient, Fraction(1)),) * count
-    if chosen not in (None, weights):
+    if coefficient > Fraction(1, 2) and chosen is not None:
+        weights = chosen
+    elif chosen not in (None, weights):
         rule = f"is {float(coefficient)}, which contradicts --attention; leave that out"
         raise InputError(where, "setting attn_coeff", rule)
-    return weights, Pattern((float(1 - coefficient),) * count, float(coefficient)), count
+    pattern = Pattern((float(1 - coefficient),) * count, float(coefficient))
+    return weights, pattern, f"attn_coeff = {float(coefficient)}", count
 
 
 def _require_addition(settings: Settings, p: int) -> None:
@@ -188,12 +195,12 @@ def _require_vocabulary(layout: tuple[str, ...], p: int, vocabulary: int, source
         raise InputError(source, "tensor embed.W_E", rule)
 
 
-def forward(arrays: ModuleType, tensors: Tensors, tokens: Any, pattern: Pattern) -> tuple[Any, Any]:
+def forward(tensors: Tensors, tokens: NDArray[np.int64], pattern: Pattern) -> tuple[Any, Any]:
     """Logits at the last position, as the authors' code computes them, and the attention from there.
 
     **Arguments**
 
-    - `arrays`: numpy or torch. `tokens`: shape (batch, positions).
+    - `tokens`: shape (batch, positions).
 
     **Returns** shapes (batch, outputs) and (batch, heads, positions).
     """
@@ -202,21 +209,20 @@ def forward(arrays: ModuleType, tensors: Tensors, tokens: Any, pattern: Pattern)
         return tensors[f"blocks.0.attn.{name}"]
 
     x = tensors["embed.W_E"].T[tokens] + tensors["pos_embed.W_pos"][: tokens.shape[1]]
-    value = arrays.einsum("ihd,bpd->biph", attn("W_V"), x)
+    value = np.einsum("ihd,bpd->biph", attn("W_V"), x)
     if "blocks.0.attn.b_V" in tensors:
         value = value + attn("b_V")[:, None]
-    base = arrays.asarray(pattern.base, dtype=x.dtype)
-    attention = base + 0 * value[..., 0]
+    attention = np.broadcast_to(pattern.base, (len(x), value.shape[1], len(pattern.base)))
     if pattern.coefficient:
-        query = arrays.einsum("ihd,bd->bih", attn("W_Q"), x[:, -1])
-        key = arrays.einsum("ihd,bpd->biph", attn("W_K"), x)
-        scores = arrays.einsum("biph,bih->bip", key, query) / math.sqrt(query.shape[-1])
-        attention = softmax(arrays, scores) * pattern.coefficient + base
-    z = arrays.einsum("biph,bip->bih", value, attention)
+        query = np.einsum("ihd,bd->bih", attn("W_Q"), x[:, -1])
+        key = np.einsum("ihd,bpd->biph", attn("W_K"), x)
+        scores = np.einsum("biph,bih->bip", key, query) / math.sqrt(query.shape[-1])
+        attention = softmax(scores) * pattern.coefficient + attention
+    z = np.einsum("biph,bip->bih", value, attention)
     resid = x[:, -1] + z.reshape(len(z), -1) @ attn("W_O").T
     if "blocks.0.attn.b_O" in tensors:
         resid = resid + attn("b_O")
-    hidden = arrays.clip(resid @ tensors["blocks.0.mlp.W_in"].T + tensors["blocks.0.mlp.b_in"], 0, None)
+    hidden = np.maximum(resid @ tensors["blocks.0.mlp.W_in"].T + tensors["blocks.0.mlp.b_in"], 0)
     resid = resid + hidden @ tensors["blocks.0.mlp.W_out"].T + tensors["blocks.0.mlp.b_out"]
     logits = resid @ tensors["unembed.W_U"]
     return (logits + tensors["unembed.b_U"] if "unembed.b_U" in tensors else logits), attention

@@ -14,11 +14,14 @@ from operator import add, sub
 
 import numpy as np
 
+from verifier.kernel.arrays import Ints, largest, rounded, shifted, zeros
 from verifier.kernel.balls import Ball, ball, dyadic, exponential, root, scaled_ceiling, scaled_floor, with_precision
 from verifier.kernel.cost import Cost
 from verifier.kernel.enclosure import Enclosed, common, plus, product
+from verifier.kernel.limits import TABLE_BITS
 from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
+from verifier.kernel.tables import EXPONENTIAL_ERROR, exponentials
 
 WEIGHT_UNIT = 40  # bounds of attention weights are multiples of 2^-40
 MIDDLE = 1 << 19  # middles are multiples of 2^-19
@@ -79,6 +82,13 @@ def _side(model: ModelFile, tokens: Enclosed, head: int, name: str) -> Enclosed:
     return plus(product(tokens, own, f"W_{name}"), bias[head : head + 1])
 
 
+def _scores(query: Enclosed, keys: Sequence[Enclosed]) -> list[Enclosed]:
+    """By position [query tokens, key tokens], in one unit; the scale is still to come."""
+    found = [product(query, key.T, "a score") for key in keys]
+    exponent = common(found)
+    return [x.at(exponent) for x in found]
+
+
 @with_precision
 def _head(
     model: ModelFile, query: Enclosed, keys: Sequence[Enclosed], scale_squared: Fraction, cost: Cost
@@ -89,11 +99,10 @@ def _head(
     number between the least and the greatest over its tokens. A weight is largest when its own score is, and all
     others are least.
     """
-    last = model.positions[-1].holds
-    scores = [product(query, key.T, "a score") for key in keys]
+    last, scores = model.positions[-1].holds, _scores(query, keys)
     cost.add("attention", sum(x.values.size for x in scores) * 2 * query.shape[1])
-    lows, highs, exponent = [], [], common(scores)
-    for place, found in zip(model.positions, (x.at(exponent) for x in scores), strict=True):
+    lows, highs, exponent = [], [], scores[0].exponent
+    for place, found in zip(model.positions, scores, strict=True):
         own = place.holds == last != "="
         low, high = (found.values.diagonal() if own else end(found.values, axis=1) for end in (np.min, np.max))
         lows.append([x - found.radius for x in low.tolist()])
@@ -123,3 +132,47 @@ def _weight(differences: Sequence[int], scale: Ball) -> tuple[Fraction, Fraction
     value = ball(1) / total
     one = 1 << WEIGHT_UNIT
     return Fraction(scaled_floor(value, WEIGHT_UNIT), one), Fraction(scaled_ceiling(value, WEIGHT_UNIT), one)
+
+
+SCORE_BITS = 24  # scaled scores are multiples of 2^-24
+SIGMA_BITS = 20  # weights at single inputs are multiples of 2^-20
+
+
+@with_precision
+def weights(model: ModelFile, pattern: Pattern, cost: Cost) -> tuple[Ints, Fraction]:
+    """The attention weights at every input: [p, p, positions, heads] by (a, b), in units of 2^-SIGMA_BITS, and how far
+    any may be from the truth.
+
+    A score is off by e at most, a weight then by e/2, because Σ_j |∂σ_t/∂s_j| = 2σ_t(1 − σ_t) <= 1/2; the exponentials,
+    whose sum is at least one, by their errors; and by half a unit.
+    """
+    p, last = model.p, model.positions[-1].holds
+    index = np.arange(p, dtype=np.int64)
+    token = {
+        "a": np.broadcast_to(index[:, None], (p, p)),
+        "b": np.broadcast_to(index[None, :], (p, p)),
+        "=": zeros(p, p),
+    }
+    places, found, worst = len(model.positions), [], Fraction(0)
+    for query, keys in pattern.sides:
+        scores = _scores(query, keys)
+        exponent = scores[0].exponent
+        values = np.stack([x.values[token[last], token[y.holds]] for x, y in zip(scores, model.positions, strict=True)])
+        behind = values.max(axis=0) - values
+        drop = max(0, largest(behind).bit_length() - 31)
+        unit = root(model.scale_squared or Fraction(0)) * dyadic(1, exponent + drop + SCORE_BITS)
+        bits = 30 - scaled_ceiling(unit, 0).bit_length()  # the scale as an integer of 30 bits
+        scale = scaled_floor(unit, bits) if bits >= 0 else scaled_floor(unit, 0) >> -bits
+        scaled = shifted(rounded(behind, drop) * np.int64(scale), -bits)
+        powers = exponentials(scaled, SCORE_BITS)
+        total = powers.sum(axis=0, dtype=np.int64)
+        found.append(((powers << SIGMA_BITS) + (total >> 1)) // total)
+        radius = max(x.radius for x in scores)
+        # Two radii for a difference, half a unit for its rounding; the scale's last digit at a difference of 64; floor.
+        error = scaled_ceiling(unit * ball(2 * (radius >> drop) + 3), 0) + (64 << SCORE_BITS) // max(scale, 1) + 2
+        worst = max(
+            worst, Fraction(error, 2 << SCORE_BITS) + Fraction((places + 1) * EXPONENTIAL_ERROR, 1 << TABLE_BITS)
+        )
+    cost.add("attention", len(pattern.sides) * places * p * p * 20)
+    weight: Ints = np.stack(found, axis=-1).transpose(1, 2, 0, 3)
+    return weight, worst + Fraction(1, 2 << SIGMA_BITS)

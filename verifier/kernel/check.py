@@ -18,6 +18,7 @@ import numpy as np
 
 from verifier.kernel import limits
 from verifier.kernel.arrays import Ints, zeros
+from verifier.kernel.attention import weights
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.circuit import Circuit, fold, quantise
 from verifier.kernel.claim import Claim, read_claim
@@ -37,6 +38,7 @@ from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import exact_sums, linear_sums
 from verifier.kernel.events import Events
 from verifier.kernel.floating_point import UNIT_BITS, logit_rounding
+from verifier.kernel.learned import learned_sums
 from verifier.kernel.limits import LISTED_INPUTS
 from verifier.kernel.logits import NEVER, Lanes, Logits, logits, prepare, units_up
 from verifier.kernel.model_file import ModelFile, read_model
@@ -103,7 +105,14 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     _require_same(claimed, source, explanation, hashlib.sha256(model).hexdigest())
     observe("fold", 0, 1)
     folded = fold(source, cost)
-    circuit = quantise(folded, source.p, cost)
+    semi_linear = claimed.strategy == "semi-linear"
+    require(
+        not semi_linear or source.scale_squared is not None,
+        Reason.FIELD,
+        "claim.strategy: semi-linear is for learned attention, and the model declares its attention",
+    )
+    sigma, error = weights(source, folded.attention, cost) if semi_linear else (zeros(0), None)
+    circuit = quantise(folded, source.p, cost, error)
     require(circuit.neurons == explanation.neurons, Reason.NEURONS, "certificate.neurons: not the model's number")
     require(
         len(explanation.directions) == circuit.outputs,
@@ -112,11 +121,16 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     )
     rounding = 0 if claimed.semantics == "real" else logit_rounding(source, folded, circuit, claimed.semantics, cost)
     observe("event sums", 0, 1)
-    events, lanes = _sums(circuit, explanation, claimed, cost)
+    if semi_linear:
+        _require_held(circuit.p**2 * (explanation.directions.shape[1] + 2))
+        learned = learned_sums(circuit, folded, source.positions, sigma, explanation.directions, cost, observe)
+        count, lanes = 0, prepare(learned, circuit.pre_scale + circuit.out_scale)
+    else:
+        count, lanes = _sums(circuit, explanation, claimed, cost)
     observe("quadrature", 0, 1)
-    rules, weights = quadratures(circuit, explanation, lanes.exponent, cost)
+    rules, sizes = quadratures(circuit, explanation, lanes.exponent, cost)
     form = closed_form(circuit, explanation, lanes.exponent, cost)
-    found = logits(lanes, form, rules, weights, cost, observe)
+    found = logits(lanes, form, rules, sizes, cost, observe)
     scale = circuit.pre_scale + circuit.out_scale
     loss = _Loss(
         units_up(circuit.logit_error, -scale, lanes.exponent),
@@ -147,11 +161,12 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         },
         quadrature=tuple(_quadrature_bound(rule, found, form, loss.difference) for rule in rules.values()),
         logits=_logit_bound(
-            found, rules, weights, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
+            found, rules, sizes, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
         ),
         closed_form=explained.bound(lanes.exponent),
         accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed),
-        events=events.count,
+        brute_force=circuit.p**2 * circuit.neurons * (circuit.outputs + len(folded.moves) * len(source.positions)),
+        events=count,
         operations=dict(cost.operations),
     )
     evidence = Evidence(
@@ -161,7 +176,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         explained=explained.by_offset,
         form=form,
         rules=rules,
-        weights=weights,
+        weights=sizes,
         sums=lanes.sums,
         directions=lanes.directions,
     )
@@ -183,18 +198,21 @@ def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, dige
     require(certificate.p == model.p, Reason.MODULUS, f"certificate.p: {certificate.p}, the model has {model.p}")
 
 
-def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) -> tuple[Events, Lanes]:
-    """Lemmas B and E by the claim's strategy, after bounding what they will take.
+def _require_held(sums: int) -> None:
+    require(8 * sums <= limits.LANE_BYTES, Reason.SIZE, f"claim.strategy: {sums} sums are more than a check holds")
+
+
+def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) -> tuple[int, Lanes]:
+    """Lemmas B and E by the claim's strategy, after bounding what they will take; and the number of events.
 
     **Raises** `Rejected(BUDGET)` when the events are too many for the strategy, `Rejected(SIZE)`, `Rejected(CAPACITY)`.
     """
     p, q, n = circuit.p, circuit.outputs, circuit.neurons
     exact = claim.strategy == "exact"
     lanes = q if exact else certificate.directions.shape[1] + 2
+    _require_held(p * p * lanes)
     require(
-        p * p * lanes * 8 <= limits.LANE_BYTES and (not exact or p * p * q <= limits.EXACT_LOGITS),
-        Reason.SIZE,
-        f"claim.strategy: {p * p * lanes} sums are more than a check holds",
+        not exact or p * p * q <= limits.EXACT_LOGITS, Reason.SIZE, f"claim.strategy: {p * p * q} logits are too many"
     )
     cost.add("events", 12 * n * p)
     events = Events(circuit.pre_a, circuit.pre_b, certificate.orders)
@@ -203,10 +221,10 @@ def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) 
     if exact:
         work = (events.count + 3 * p * p * orders) * q
         require(work <= limits.EXACT_WORK, Reason.BUDGET, f"claim.strategy: {work} additions are too many")
-        return events, prepare(exact_sums(circuit, events, cost), circuit.pre_scale + circuit.out_scale)
+        return events.count, prepare(exact_sums(circuit, events, cost), circuit.pre_scale + circuit.out_scale)
     require(events.count <= most, Reason.BUDGET, f"certificate: {events.count} events, a linear check takes {most}")
     found = linear_sums(circuit, certificate.directions, events, cost)
-    return events, prepare(found, circuit.pre_scale + circuit.out_scale)
+    return events.count, prepare(found, circuit.pre_scale + circuit.out_scale)
 
 
 def quadratures(

@@ -24,6 +24,7 @@ from verifier.kernel.limits import OUT_BITS, PRE_BITS, SUM_BITS
 from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
 
+SLACK_BITS = 60  # of a factor, below its unit
 SKIP_SHIFT = 20  # skips are kept in units of 2^(SKIP_SHIFT − pre_scale − out_scale)
 
 
@@ -73,7 +74,8 @@ class Folded:
     **Fields**
 
     - `a`, `b` [p, n]; `w` [n, q]; `s1`, `s2` [p, q].
-    - `pre_slack` [n], `skip_slack`: how far attention intervals can move a pre-activation, and a skip.
+    - `moves`: where attention is not constant, by head and then position, what the head writes at a token, through W_in
+      [tokens, n] and through W_U [tokens, q].
     - `values` (by position, [tokens, Hk]), `attention`, `stream` [d]: the heads' values, the attention pattern and
       bounds of the residual stream before the MLP, for Theorem F. Empty for a folded circuit.
     """
@@ -83,8 +85,7 @@ class Folded:
     w: Enclosed
     s1: Enclosed
     s2: Enclosed
-    pre_slack: list[Fraction]
-    skip_slack: Fraction
+    moves: dict[int, list[tuple[Enclosed, Enclosed]]]
     values: list[Enclosed]
     attention: Pattern
     stream: Enclosed | None
@@ -105,7 +106,7 @@ def _fold_circuit(model: ModelFile, cost: Cost) -> Folded:
     s1, s2 = (tensors[name].T if name in tensors else nothing for name in ("S1", "S2"))
     cost.add("fold", n * (2 * p + q) + 2 * p * q)
     a, b, w = (tensors[name].T for name in "ABW")
-    return Folded(a, b, w, s1, s2, [Fraction(0)] * n, Fraction(0), [], Pattern([], [], False, []), None)
+    return Folded(a, b, w, s1, s2, {}, [], Pattern([], [], False, []), None)
 
 
 def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
@@ -138,7 +139,6 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
         parts = part_a if place.holds == "a" else part_b
         parts.append(product(own, stacked(weighted), "W_O"))
     (part_a if model.positions[-1].holds == "a" else part_b).append(tokens[-1])
-    pre_slack, skip_slack = _slack(attention, held, w_o, w_in, w_u)
     resid_a, resid_b = plus(*part_a), plus(Enclosed(zeros(p, d), 0, 0), *part_b)
     reach = [Enclosed(np.abs(x.values).max(axis=0), x.exponent, x.radius) for x in (resid_a, resid_b)]
     streams = stacked([resid_a, resid_b])
@@ -150,56 +150,64 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
         w=product(tensors["blocks.0.mlp.W_out"], w_u, "W_U"),
         s1=skips[:p],
         s2=plus(skips[p : 2 * p], skips[2 * p :], tensors["unembed.b_U"].reshape(1, q)),
-        pre_slack=pre_slack,
-        skip_slack=skip_slack,
+        moves=_moves(attention, held, w_o, w_in, w_u),
         values=held,
         attention=attention,
         stream=plus(*reach),
     )
 
 
-def _slack(
+def _moves(
     attention: Pattern, held: list[Enclosed], w_o: Enclosed, w_in: Enclosed, w_u: Enclosed
-) -> tuple[list[Fraction], Fraction]:
-    """Lemma K's s_i and s: how far attention can move a pre-activation and a skip.
+) -> dict[int, list[tuple[Enclosed, Enclosed]]]:
+    """What the heads whose weights are not constant write, as `Folded.moves` has it."""
+    width = len(w_o.values) // len(attention.radii[0])
+    moves = {}
+    for head in range(len(attention.radii[0])):
+        if any(row[head] for row in attention.radii):
+            own = slice(head * width, (head + 1) * width)
+            parts = (Enclosed(x.values[:, own], x.exponent, x.radius) for x in held)
+            written = [product(part, w_o[own], "W_O") for part in parts]  # by position, [tokens, d]
+            moves[head] = [(product(x, w_in, "attention"), product(x, w_u, "attention")) for x in written]
+    return moves
+
+
+def _slack(
+    folded: Folded, scales: tuple[int, int], known: Fraction | None, whole: bool = False
+) -> tuple[list[int], int]:
+    """Lemma K's s_i and s: how far attention can move a pre-activation and a skip, in units of 2^-`scales`.
 
     In one head the weights differ from the middles by r_t at most, and what is moved is Σ_t r_t·(what the head writes
     at position t), each head by itself. The weights of softmax sum to one as the middles do, so that a constant may be
-    taken from all that a head writes: half the range over all positions and tokens counts, and not the size.
+    taken from all that a head writes: half the range over all positions and tokens counts, and not the size. Where the
+    weights are known at every input within `known` (Lemma K⁺), that is every r_t, and the size counts; so it does for
+    what `whole` asks for, how far weights move pre-activations at all.
     """
-    heads = len(attention.radii[0])
-    width, n = len(w_o.values) // heads, w_in.values.shape[1]
-    pre, skip = [Fraction(0)] * n, Fraction(0)
-    for head in range(heads):
-        radii = [row[head] for row in attention.radii]
-        if not any(radii):
-            continue
-        own = slice(head * width, (head + 1) * width)
-        written = [
-            product(Enclosed(x.values[:, own], x.exponent, x.radius), w_o[own], "W_O") for x in held
-        ]  # by position, [tokens, d]
-        moves = []
-        for matrix in (w_in, w_u):
-            reached = [product(x, matrix, "attention") for x in written]
-            if attention.normalised:
+    pre, skip = [0] * folded.w.shape[0], 0
+    for head, written in folded.moves.items():
+        radii = [row[head] if known is None else known for row in folded.attention.radii]
+        moved = []
+        for reached, scale in zip(zip(*written, strict=True), scales, strict=True):
+            if folded.attention.normalised and known is None and not whole:
                 together = stacked(reached)
                 half = together.values.max(axis=0) - together.values.min(axis=0)
-                moves.append(_moved(sum(radii, Fraction(0)) / 2, half, 2 * together.radius, together.exponent))
+                parts = [(sum(radii, Fraction(0)) / 2, half, 2 * together.radius, together.exponent)]
             else:
                 parts = [
-                    _moved(radius, np.abs(x.values).max(axis=0), x.radius, x.exponent)
+                    (radius, np.abs(x.values).max(axis=0), x.radius, x.exponent)
                     for radius, x in zip(radii, reached, strict=True)
                 ]
-                moves.append([sum(column, Fraction(0)) for column in zip(*parts, strict=True)])
-        pre = [x + y for x, y in zip(pre, moves[0], strict=True)]
-        skip += max(moves[1])
+            columns = zip(*(_moved(*part, scale) for part in parts), strict=True)
+            moved.append([sum(column) for column in columns])
+        pre = [x + y for x, y in zip(pre, moved[0], strict=True)]
+        skip += max(moved[1])
     return pre, skip
 
 
-def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int) -> list[Fraction]:
-    """radius·(sizes + more)·2^exponent, entry by entry."""
-    unit = radius * Fraction(2) ** exponent
-    return [unit * (x + more) for x in sizes.tolist()]
+def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int, scale: int) -> list[int]:
+    """radius·(sizes + more)·2^exponent, entry by entry, in units of 2^-scale, rounded up."""
+    factor = ceil_units(radius, scale + exponent + SLACK_BITS)
+    return [-(-factor * (x + more) >> SLACK_BITS) for x in sizes.tolist()]
 
 
 def _scale(tables: Sequence[Enclosed], bits: int) -> int:
@@ -213,8 +221,10 @@ def ceil_units(value: Fraction, scale: int) -> int:
     return -((-value * Fraction(2) ** scale).__floor__())
 
 
-def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
+def quantise(folded: Folded, p: int, cost: Cost, known: Fraction | None = None) -> Circuit:
     """Round the folded circuit to fixed point and bound what that changes.
+
+    `known`: for learned attention, the error of the weights at every input, which are then added to the middles.
 
     Lemma K. Premises: the file's A, B are within r_A units of the fixed-point ones, W within r_W, S1 and S2 within r_1
     and r_2; h_i, the fixed-point activation, is at most (max A + max B)⁺; the attention moves pre-activation i by at
@@ -227,7 +237,6 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
     pre_scale = _scale((folded.a, folded.b), PRE_BITS)
     a, b = (np.ascontiguousarray(x.values.T) for x in (folded.a.at(-pre_scale), folded.b.at(-pre_scale)))
     r_a = max(x.at(-pre_scale).radius for x in (folded.a, folded.b))
-    slack = [ceil_units(x, pre_scale) if x else 0 for x in folded.pre_slack]
     # The sums over neurons of the exact strategy must fit: a coarser unit of W where they would not.
     reach = (np.abs(a).max(axis=1) + np.abs(b).max(axis=1)).tolist()
     out_scale = _scale((folded.w,), OUT_BITS)
@@ -238,10 +247,18 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
         out_scale -= excess
         w = folded.w.at(-out_scale)
     scale = pre_scale + out_scale
+    pre_slack, moved_skip = _slack(folded, (pre_scale, scale), known)
+    # What the heads write is rounded to the same units, and a sum of it once more; no weight is above one.
+    parts = [] if known is None else [part for written in folded.moves.values() for part in written]
+    more = sum(x.at(-pre_scale).radius for x, _ in parts) + bool(parts)
+    beside = _slack(folded, (pre_scale, scale), None, whole=True)[0] if parts else []
+    slack = [x + more for x in pre_slack]
     s1, s2 = folded.s1.at(SKIP_SHIFT - scale), folded.s2.at(SKIP_SHIFT - scale)
     high, low = w.values.max(axis=1).tolist(), w.values.min(axis=1).tolist()
-    active = np.maximum(a.max(axis=1) + b.max(axis=1), 0).tolist()
-    skip = (s1.radius + s2.radius << SKIP_SHIFT) + ceil_units(folded.skip_slack, scale)
+    most = (a.max(axis=1) + b.max(axis=1)).tolist()
+    active = [max(0, x + y) for x, y in zip(most, beside or [0] * n, strict=True)]
+    moved_skip += sum(x.at(SKIP_SHIFT - scale).radius for _, x in parts) << SKIP_SHIFT
+    skip = (s1.radius + s2.radius << SKIP_SHIFT) + moved_skip
     moved = [2 * r_a + s for s in slack]
     rest = w.radius * sum(active) + skip
     sizes = [max(x, -y) + w.radius for x, y in zip(high, low, strict=True)]
@@ -261,7 +278,7 @@ def quantise(folded: Folded, p: int, cost: Cost) -> Circuit:
         out_radius=w.radius,
         hidden=[x + y for x, y in zip(active, moved, strict=True)],
         attention=folded.attention,
-        attention_error=sum(map(mul, sizes, slack)) + ceil_units(folded.skip_slack, scale),
+        attention_error=sum(map(mul, sizes, slack)) + moved_skip,
         logit_error=sum(map(mul, sizes, moved)) + rest,
         difference_error=sum(map(mul, ranges, moved)) + 2 * rest,
     )

@@ -10,7 +10,7 @@ from verifier.kernel.reasons import Reason, require
 
 FORMAT = "verifier-claim/2"
 TASK = "(a + b) mod p"
-STRATEGIES = ("linear", "exact")
+STRATEGIES = ("linear", "exact", "semi-linear")
 SEMANTICS = ("real", "binary32", "tf32", "bfloat16")
 
 FORM = Record(
@@ -33,7 +33,8 @@ class Claim:
     **Fields**
 
     - `model_sha256`: of the model file's bytes.
-    - `strategy`: `linear`, from a few output directions, or `exact`, from the outputs themselves.
+    - `strategy`: `linear`, from a few output directions; `exact`, from the outputs themselves; or `semi-linear`, for
+      learned attention, from one dense pass and a few output directions.
     - `semantics`: the arithmetic the network is executed in; `real` is exact.
     """
 

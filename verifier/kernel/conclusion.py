@@ -186,7 +186,8 @@ class Conclusion:
     **Fields**
 
     - `explanation`: counts that describe the certificate (families, directions, …).
-    - `parameters`: P. `events`: E of Lemma E. `operations`: by step.
+    - `parameters`: P. `events`: E of Lemma E. `operations`: by step. `brute_force`: multiply-adds of all logits of all
+      inputs.
     """
 
     model_sha256: str
@@ -203,6 +204,7 @@ class Conclusion:
     logits: LogitBound
     closed_form: ClosedFormBound
     accuracy: Accuracy
+    brute_force: int
     events: int
     operations: dict[str, int]
 
@@ -270,7 +272,7 @@ class Conclusion:
                 "events": self.events,
                 "operations": total,
                 "per_parameter": f"{thousandths // 1000}.{thousandths % 1000:03d}",
-                "brute_force": self.neurons * self.p * self.p * self.outputs,
+                "brute_force": self.brute_force,
                 "by_step": dict(sorted(self.operations.items())),
             },
         }

@@ -80,11 +80,15 @@ class LaneSums:
     drop: int
 
 
-def linear_sums(circuit: Circuit, directions: Ints, events: Events, cost: Cost) -> LaneSums:
-    """The lanes are a few output directions, the rest and, with outputs beyond p, what is over."""
+def prepare_lanes(circuit: Circuit, directions: Ints, more: Ints, cost: Cost) -> tuple[Ints, Ints, int]:
+    """The lanes of every neuron: a few output directions, the rest and, with outputs beyond p, what is over; the lanes
+    of the skips at every input [p, p, lanes]; and `drop`.
+
+    `more` [n]: what pre-activations may have besides A and B, in size.
+    """
     p, n, q, count = circuit.p, circuit.neurons, circuit.outputs, directions.shape[1]
     # The unit of the lanes: as fine as that of W, unless the sums would not fit.
-    reach = np.abs(circuit.pre_a).max(axis=1) + np.abs(circuit.pre_b).max(axis=1)
+    reach = np.abs(circuit.pre_a).max(axis=1) + np.abs(circuit.pre_b).max(axis=1) + more
     omega = rounded(exact_product(circuit.out, directions, "an output"), DIRECTION_BITS)
     total = sum(w * x for w, x in zip(np.abs(omega).max(axis=1).tolist(), reach.tolist(), strict=True))
     drop = min(max(0, total.bit_length() - SUM_BITS + 1), DIRECTION_BITS)
@@ -93,22 +97,32 @@ def linear_sums(circuit: Circuit, directions: Ints, events: Events, cost: Cost) 
     skip_a, skip_b = (
         shifted(split(table, directions, p, 0).lanes(), lift) for table in (circuit.skip_a, circuit.skip_b)
     )
-    require_sums(circuit.pre_a, circuit.pre_b, lanes, largest(skip_a) + largest(skip_b))
-    sums = skip_a[:, None, :] + skip_b[None, :, :]
-    events.add(lanes, sums)
-    width = lanes.shape[1]
+    require_sums(reach, lanes, largest(skip_a) + largest(skip_b))
     cost.add("directions", (n + 2 * p) * q * (2 * count + 2))
-    cost.add("event sums", events.count * width + 3 * p * p * width * len(events.groups))
-    return LaneSums(
-        directions, sums[:, :, :count], sums[:, :, count], sums[:, :, count + 1] if width > count + 1 else None, drop
-    )
+    return lanes, skip_a[:, None, :] + skip_b[None, :, :], drop
+
+
+def lane_sums(directions: Ints, sums: Ints, drop: int) -> LaneSums:
+    """All lanes at every input, taken apart."""
+    count = directions.shape[1]
+    over = sums[:, :, count + 1] if sums.shape[2] > count + 1 else None
+    return LaneSums(directions, sums[:, :, :count], sums[:, :, count], over, drop)
+
+
+def linear_sums(circuit: Circuit, directions: Ints, events: Events, cost: Cost) -> LaneSums:
+    """Lemma E for the lanes of Lemma B."""
+    lanes, sums, drop = prepare_lanes(circuit, directions, np.zeros(circuit.neurons, dtype=np.int64), cost)
+    events.add(lanes, sums)
+    cost.add("event sums", events.count * lanes.shape[1] + 3 * sums.size * len(events.groups))
+    return lane_sums(directions, sums, drop)
 
 
 def exact_sums(circuit: Circuit, events: Events, cost: Cost) -> LaneSums:
     """The lanes are the outputs: `sums` are all logits of all inputs."""
     p, q = circuit.p, circuit.outputs
     skip_a, skip_b = shifted(circuit.skip_a, SKIP_SHIFT), shifted(circuit.skip_b, SKIP_SHIFT)
-    require_sums(circuit.pre_a, circuit.pre_b, circuit.out, largest(skip_a) + largest(skip_b))
+    reach = np.abs(circuit.pre_a).max(axis=1) + np.abs(circuit.pre_b).max(axis=1)
+    require_sums(reach, circuit.out, largest(skip_a) + largest(skip_b))
     sums = skip_a[:, None, :] + skip_b[None, :, :]
     events.add(circuit.out, sums)
     cost.add("event sums", events.count * q + 3 * p * p * q * len(events.groups))

@@ -112,13 +112,12 @@ class Events:
             _sweep(of_b, tokens, own, sums)
 
 
-def require_sums(a: Ints, b: Ints, lanes: Ints, more: int) -> None:
-    """Reject unless every partial sum of Lemma E, with `more` added, fits.
+def require_sums(reach: Ints, lanes: Ints, more: int) -> None:
+    """Reject unless every partial sum of Lemma E, with `more` added, fits; `reach` [n] is max|A[i]| + max|B[i]|.
 
     **Raises** `Rejected(CAPACITY)`.
     """
-    sizes = (np.abs(lanes).max(axis=1).tolist(), np.abs(a).max(axis=1).tolist(), np.abs(b).max(axis=1).tolist())
-    total = sum(w * (x + y) for w, x, y in zip(*sizes, strict=True))
+    total = sum(w * x for w, x in zip(np.abs(lanes).max(axis=1).tolist(), reach.tolist(), strict=True))
     require_capacity(total + more, "the sums over neurons")
 
 

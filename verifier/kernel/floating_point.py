@@ -227,13 +227,14 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
         # An embedding stored in a narrower format is rounded once more.
         last = _Signal(summed.size, plus(summed.error, summed.size.times(2 * arithmetic.operands)))
         signals.append(last)
-    moved = _softmax_error(model, attention, signals, arithmetic) if attention.sides else Fraction(0)
+    moved = _softmax_error(model, attention, signals, arithmetic) if attention.sides else (Fraction(0), Fraction(0))
     for index, signal in enumerate(signals):
         held = _affine(w_v, b_v, signal, arithmetic, "W_V", maximum(upper(folded.values[index])))
         ends = zip(attention.middles[index], attention.radii[index], strict=True)
         weight = max(abs(m) + r for m, r in ends)
-        size, error = held.size.times(weight), plus(held.error, plus(held.size, held.error).times(moved)).times(weight)
-        mixed = _Signal(plus(mixed.size, size), plus(mixed.error, error, LEAST))
+        computed = plus(held.size, held.error)
+        error = plus(held.error.times(weight), computed.times(moved[0] + weight * moved[1]), LEAST)
+        mixed = _Signal(plus(mixed.size, held.size.times(weight)), plus(mixed.error, error))
     # The mix itself: a product of length T whose weights carry one rounding of their own.
     relative = arithmetic.product_error(len(model.positions) + 1, "attention")
     mixed = _Signal(mixed.size, plus(mixed.error, plus(mixed.size, mixed.error).times(relative), LEAST))
@@ -255,13 +256,14 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
 
 def _softmax_error(
     model: ModelFile, attention: Pattern, signals: Sequence[_Signal], arithmetic: Arithmetic
-) -> Fraction:
-    """The relative error of a computed attention weight.
+) -> tuple[Fraction, Fraction]:
+    """How far a computed attention weight σ is from the exact one: an absolute part, and a part relative to σ.
 
     If every computed score is within e of the exact one (rounding of its difference to the largest included), and an
-    exponential within `EXPONENTIAL` units in the last place, a weight changes by a factor within exp(±2e) and
-    roundings: x in all, and exp(x) − 1 <= x + x² for x <= 1/4. That common libraries' exponentials are so good is an
-    assumption.
+    exponential within `EXPONENTIAL` units in the last place, each exponential is the exact one times a factor within
+    exp(±x/2). Normalised exactly, σ becomes at most σ/(σ + (1 − σ)exp(−x)) and at least the same with exp(x), which
+    differ from σ by at most y(1 + y)/4, y = x + x² >= exp(x) − 1 for x <= 1/4. Sum and division are rounded besides.
+    That common libraries' exponentials are so good is an assumption.
 
     **Raises** `Rejected(NOT_PROVED)` when the scores' errors are too large.
     """
@@ -277,9 +279,9 @@ def _softmax_error(
             error = _inner(q.error, plus(k.size, k.error)) + _inner(plus(q.size, q.error), k.error)
             relative = arithmetic.product_error(query.shape[1] + 2, "a score") + 8 * unit
             worst = max(worst, (error + size * (relative + 4 * unit)) * bound)
-    x = 2 * worst + (2 * EXPONENTIAL + len(signals) + 4) * 2 * unit
+    x = 2 * worst + 4 * EXPONENTIAL * unit
     require(x <= Fraction(1, 4), Reason.NOT_PROVED, "attention: the scores have no useful error bound")
-    return x + x * x
+    return (x + x * x) * (1 + x + x * x) / 4, (len(signals) + 4) * 2 * unit
 
 
 def _scored(model: ModelFile, head: int, name: str, x: _Signal, exact: Enclosed, arithmetic: Arithmetic) -> _Signal:

@@ -72,6 +72,7 @@ def choice(*values: str) -> Text:
 # Possessive, and content with a missing last quote: linear in time whatever the bytes are.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]++")
+_MINUS_ZERO = re.compile(rb"-0(?![0-9])")
 _NESTING = bytes.maketrans(b"{}", b"[]")
 
 
@@ -83,6 +84,7 @@ def _require_bounded(data: bytes, source: str) -> None:
     bare = _STRING.sub(b"", data)
     longest = max(map(len, _DIGITS.findall(bare)), default=0)
     require(longest <= JSON_DIGITS, Reason.RANGE, f"{source}: an integer has {longest} digits")
+    require(_MINUS_ZERO.search(bare) is None, Reason.JSON, f"{source}: −0 is not an integer")
     depth = deepest = 0
     for bracket in re.sub(rb"[^\[\]]", b"", bare.translate(_NESTING)):
         depth += 1 if bracket == 0x5B else -1
@@ -113,7 +115,9 @@ def decode(data: bytes, source: str, most_bytes: int) -> Json:
             parse_constant=refuse,
             object_pairs_hook=unique,
         )
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        if b"\\u" in data:  # half of a surrogate pair is no text
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
         raise Rejected(Reason.JSON, f"{source}: {error}") from None
     return value
 

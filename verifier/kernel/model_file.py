@@ -29,6 +29,33 @@ METADATA = {
     TRANSFORMER: Record({**_COMMON, "layout": Text(), "attention": Text()}),
     CIRCUIT: Record({**_COMMON}),
 }
+# Shapes, a letter a size: v tokens, t positions, d model dimensions, h heads of width k, n neurons, q outputs.
+TRANSFORMER_SHAPES = {
+    "embed.W_E": "vd",
+    "pos_embed.W_pos": "td",
+    "blocks.0.attn.W_V": "hdk",
+    "blocks.0.attn.W_O": "hkd",
+    "blocks.0.attn.b_V": "hk",
+    "blocks.0.attn.b_O": "d",
+    "blocks.0.mlp.W_in": "dn",
+    "blocks.0.mlp.b_in": "n",
+    "blocks.0.mlp.W_out": "nd",
+    "blocks.0.mlp.b_out": "d",
+    "unembed.W_U": "dq",
+    "unembed.b_U": "q",
+}
+SCORE_SHAPES = {f"blocks.0.attn.{kind}_{x}": shape for x in "QK" for kind, shape in (("W", "hdk"), ("b", "hk"))}
+CIRCUIT_SHAPES = {"A": "np", "B": "np", "W": "qn"}
+LARGEST = {
+    "v": limits.VOCABULARY,
+    "t": limits.POSITIONS,
+    "d": limits.WIDTH,
+    "h": limits.HEADS,
+    "k": limits.WIDTH,
+    "n": limits.NEURONS,
+    "q": limits.OUTPUTS,
+    "p": limits.MODULUS,
+}
 _OFFSET = Integer(0, limits.MODEL_BYTES)
 TENSOR = Record(
     {
@@ -63,25 +90,6 @@ class ModelFile:
     scale_squared: Fraction | None
 
 
-def _shapes(sizes: dict[str, int], learned: bool) -> dict[str, tuple[int, ...]]:
-    v, t, d, h, k, n, q = (sizes[name] for name in ("v", "t", "d", "h", "k", "n", "q"))
-    scores = {f"blocks.0.attn.W_{x}": (h, d, k) for x in "QK"} | {f"blocks.0.attn.b_{x}": (h, k) for x in "QK"}
-    return (scores if learned else {}) | {
-        "embed.W_E": (v, d),
-        "pos_embed.W_pos": (t, d),
-        "blocks.0.attn.W_V": (h, d, k),
-        "blocks.0.attn.W_O": (h, k, d),
-        "blocks.0.attn.b_V": (h, k),
-        "blocks.0.attn.b_O": (d,),
-        "blocks.0.mlp.W_in": (d, n),
-        "blocks.0.mlp.b_in": (n,),
-        "blocks.0.mlp.W_out": (n, d),
-        "blocks.0.mlp.b_out": (d,),
-        "unembed.W_U": (d, q),
-        "unembed.b_U": (q,),
-    }
-
-
 def read_model(data: bytes, source: str = "model") -> ModelFile:
     """Decode a model file.
 
@@ -97,6 +105,7 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     length = int.from_bytes(data[:8], "little")
     require(2 <= length <= limits.HEADER_BYTES, Reason.SIZE, f"{source}: header of {length} bytes")
     require(8 + length <= len(data), Reason.LAYOUT, f"{source}: the header is cut off")
+    require(data[8:9] == b"{", Reason.JSON, f"{source}: the header does not start with an object")
     header = decode(data[8 : 8 + length], f"{source} header", limits.HEADER_BYTES)
     entries = dict(header) if isinstance(header, dict) else {}
     raw = entries.pop("__metadata__", None)
@@ -111,28 +120,22 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     spans = _spans(entries, source)
     body = memoryview(data)[8 + length :]
     _require_tiling(spans, len(body), source)
+    positions: tuple[Position, ...] = ()
+    scale = None
     if form == CIRCUIT:
-        positions: tuple[Position, ...] = ()
-        scale = None
-        sizes = _circuit_sizes(spans, p, source)
+        shapes = CIRCUIT_SHAPES | {name: "qp" for name in ("S1", "S2") if name in spans}
+        _require_shapes(spans, shapes, {"p": p}, source)
     else:
         layout = metadata["layout"].split(" ")
         scale = _scale(metadata["attention"], source)
         weights = ["0"] * len(layout) if scale is not None else metadata["attention"].split(" ")
         positions = _positions(layout, weights, source)
-        sizes = _transformer_sizes(spans, len(positions), scale is not None, source)
+        shapes = TRANSFORMER_SHAPES | (SCORE_SHAPES if scale is not None else {})
+        sizes = _require_shapes(spans, shapes, {"p": p, "t": len(positions)}, source)
         needed = max(p + x.offset if x.holds != "=" else x.offset + 1 for x in positions)
-        vocabulary = sizes["embed.W_E"][0]
-        require(needed <= vocabulary, Reason.TENSOR, f"{source} embed.W_E: {vocabulary} tokens, layout needs {needed}")
-        require(sizes["unembed.b_U"][0] >= p, Reason.TENSOR, f"{source} unembed.W_U: fewer than p outputs")
-    for name, shape in sizes.items():
-        require(
-            spans[name].shape == shape,
-            Reason.TENSOR,
-            f"{source} {name}: shape {list(spans[name].shape)}, expected {list(shape)}",
-        )
-    unknown = sorted(name[:60] for name in spans.keys() - sizes.keys())
-    require(not unknown, Reason.TENSOR, f"{source}: unknown tensor {unknown[:1]}")
+        require(needed <= sizes["v"], Reason.TENSOR, f"{source} embed.W_E: {sizes['v']} tokens, layout needs {needed}")
+        for name, span in spans.items():
+            require(span.dtype == "F32", Reason.TENSOR, f"{source} {name}: dtype {span.dtype}, expected F32")
     tensors = {name: _tensor(body[span.start : span.end], span, f"{source} {name}") for name, span in spans.items()}
     return ModelFile(p, positions, tensors, scale)
 
@@ -209,44 +212,30 @@ def _rational(text: str, source: str) -> Fraction:
     return value
 
 
-def _dimension(spans: dict[str, _Span], name: str, axis: int, rank: int, most: int, source: str) -> int:
-    require(name in spans, Reason.TENSOR, f"{source}: tensor {name} is missing")
-    shape = spans[name].shape
-    require(len(shape) == rank, Reason.TENSOR, f"{source} {name}: {len(shape)} dimensions, expected {rank}")
-    require(shape[axis] <= most, Reason.SIZE, f"{source} {name}: dimension {shape[axis]}, at most {most}")
-    return shape[axis]
+def _require_shapes(
+    spans: dict[str, _Span], shapes: dict[str, str], known: dict[str, int], source: str
+) -> dict[str, int]:
+    """Every tensor is there, none else, and each letter of a shape stands for one number: the sizes by letter.
 
-
-def _transformer_sizes(
-    spans: dict[str, _Span], positions: int, learned: bool, source: str
-) -> dict[str, tuple[int, ...]]:
-    sizes = {
-        "v": _dimension(spans, "embed.W_E", 0, 2, limits.VOCABULARY, source),
-        "t": positions,
-        "d": _dimension(spans, "embed.W_E", 1, 2, limits.WIDTH, source),
-        "h": _dimension(spans, "blocks.0.attn.W_V", 0, 3, limits.HEADS, source),
-        "k": _dimension(spans, "blocks.0.attn.W_V", 2, 3, limits.WIDTH, source),
-        "n": _dimension(spans, "blocks.0.mlp.W_in", 1, 2, limits.NEURONS, source),
-        "q": _dimension(spans, "unembed.W_U", 1, 2, limits.OUTPUTS, source),
-    }
-    shapes = _shapes(sizes, learned)
-    for name in shapes:
+    **Raises** `Rejected(TENSOR | SIZE)`.
+    """
+    sizes = dict(known)
+    for name, letters in shapes.items():
         require(name in spans, Reason.TENSOR, f"{source}: tensor {name} is missing")
-        require(
-            spans[name].dtype == "F32",
-            Reason.TENSOR,
-            f"{source} {name}: dtype {spans[name].dtype}, expected F32",
-        )
-    return shapes
-
-
-def _circuit_sizes(spans: dict[str, _Span], p: int, source: str) -> dict[str, tuple[int, ...]]:
-    n = _dimension(spans, "A", 0, 2, limits.NEURONS, source)
-    q = _dimension(spans, "W", 0, 2, limits.OUTPUTS, source)
-    require("B" in spans, Reason.TENSOR, f"{source}: tensor B is missing")
-    require(q >= p, Reason.TENSOR, f"{source} W: fewer than p outputs")
-    sizes: dict[str, tuple[int, ...]] = {"A": (n, p), "B": (n, p), "W": (q, n)}
-    sizes.update({name: (q, p) for name in ("S1", "S2") if name in spans})
+        shape = spans[name].shape
+        require(len(shape) == len(letters), Reason.TENSOR, f"{source} {name}: {len(shape)} dimensions, not {letters}")
+        for letter, size in zip(letters, shape, strict=True):
+            require(
+                size == sizes.setdefault(letter, size),
+                Reason.TENSOR,
+                f"{source} {name}: shape {list(shape)}, {letter} is {sizes[letter]} elsewhere",
+            )
+            require(
+                size <= LARGEST[letter], Reason.SIZE, f"{source} {name}: dimension {size}, at most {LARGEST[letter]}"
+            )
+    unknown = sorted(name[:60] for name in spans.keys() - shapes.keys())
+    require(not unknown, Reason.TENSOR, f"{source}: unknown tensor {unknown[:1]}")
+    require(sizes["q"] >= sizes["p"], Reason.TENSOR, f"{source}: {sizes['q']} outputs, fewer than p")
     return sizes
 
 

@@ -11,8 +11,8 @@ from math import isqrt
 
 import numpy as np
 
-from verifier.kernel.arrays import Ints, integers
-from verifier.kernel.balls import fixed_point, turn, with_precision
+from verifier.kernel.arrays import Ints, integers, rounded
+from verifier.kernel.balls import dyadic, exponential, fixed_point, turn, with_precision
 from verifier.kernel.limits import PHASE_BITS, TABLE_BITS
 
 TABLE_ERROR = 5  # units, of a point: 2 for each of two balls, 1 for their product
@@ -74,3 +74,28 @@ def phases(places: Ints) -> Points:
         digit = (places >> (PHASE_BITS - DIGIT * (j + 1))) & mask
         factors.append((cosines[digit], sines[digit]))
     return reduce(times, factors)
+
+
+EXPONENTIAL_ERROR = 7  # units: one for each of four factors, half of one for each product, and the tail
+LARGEST_EXPONENT = 6  # beyond 2^6 an exponential is less than 2^-92
+
+
+@lru_cache(maxsize=1)
+@with_precision
+def _exponential_tables(bits: int) -> list[Ints]:
+    """exp(−d·2^(8j − bits)) for every digit d, j = 0, 1, …"""
+    width = bits + LARGEST_EXPONENT
+    sizes = [min(1 << DIGIT, 1 << width - low) for low in range(0, width, DIGIT)]
+    return [
+        integers([fixed_point(exponential(dyadic(-d, DIGIT * j - bits)), TABLE_BITS) for d in range(size)])
+        for j, size in enumerate(sizes)
+    ]
+
+
+def exponentials(values: Ints, bits: int) -> Ints:
+    """exp(−v·2^-bits) for v >= 0, in units of 2^-TABLE_BITS, within `EXPONENTIAL_ERROR`."""
+    values = np.minimum(values, (1 << bits + LARGEST_EXPONENT) - 1)
+    result = np.full(values.shape, 1 << TABLE_BITS, dtype=np.int64)
+    for j, table in enumerate(_exponential_tables(bits)):
+        result = rounded(result * table[(values >> DIGIT * j) & ((1 << DIGIT) - 1)], TABLE_BITS)
+    return result

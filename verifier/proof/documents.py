@@ -16,7 +16,9 @@ from verifier.proof.shape import (
     DYADIC,
     SHA256,
     Constant,
+    Flag,
     Items,
+    Maybe,
     Record,
     Row,
     Shape,
@@ -27,9 +29,9 @@ from verifier.proof.shape import (
 )
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://modular-addition-verifier.invalid/proof/v1"
+PREDICATE_TYPE = "https://modular-addition-verifier.invalid/proof/v2"
 TASK = "(a + b) mod p"
-STRATEGIES = ("linear", "refined", "exhaustive")
+STRATEGIES = ("linear", "exact", "semi-linear")
 SEMANTICS = ("real", "binary32", "tf32", "bfloat16")
 
 STEM = r"[A-Za-z0-9]+(?:(?:\.|[-_]+)[A-Za-z0-9]+)*"
@@ -38,67 +40,66 @@ MODEL_NAME = Text(rf"{STEM}\.safetensors", 128, "a plain file name that ends in 
 
 _MODULUS = Whole(3, 4096)
 _INPUTS = Whole(0, 4096**2)
+_INPUT = Whole(0, 4095)
 _NEURONS = Whole(1, 1 << 16)
 _FREQUENCY = Whole(1, 2047)
 _PHASE = Whole(0, (1 << 32) - 1)
 _PROFILE = Whole(-(8 << 24), 8 << 24)
-_INDICES = Items(Whole(0, (1 << 16) - 1), 0, 1 << 16)
+_NEURON = Whole(0, (1 << 16) - 1)
+_DIRECTION = Whole(-(1 << 24), 1 << 24)
+_NODES = Whole(64, 4096)
+_FRACTION = Text("-?[0-9]{1,32}(/[1-9][0-9]{0,31})?", 65, "an exact fraction")
 _INTERVAL = Row((DYADIC, DYADIC))
 _BY_FREQUENCY = Table("[1-9][0-9]{0,3}", DYADIC, 2048)
-_NAME = Text("[a-z][a-z0-9_]*", 64, "a name")
 
 STRATEGY = Text("|".join(STRATEGIES), 16, "one of " + ", ".join(STRATEGIES))
 ARITHMETIC = Text("|".join(SEMANTICS), 16, "one of " + ", ".join(SEMANTICS))
 
 CLAIM = Record(
     {
-        "format": Constant("verifier-claim/1"),
+        "format": Constant("verifier-claim/2"),
         "task": Constant(TASK),
         "p": _MODULUS,
         "model_sha256": SHA256,
         "strategy": STRATEGY,
         "semantics": ARITHMETIC,
         "certified_inputs": _INPUTS,
-        "refinement_budget": Whole(0, 1 << 20),
     },
     "For at least certified_inputs of the p^2 inputs (a, b) the largest logit is that of (a + b) mod p.",
 )
 
 CERTIFICATE = Record(
     {
-        "format": Constant("verifier-certificate/1"),
+        "format": Constant("verifier-certificate/2"),
         "model_sha256": SHA256,
         "p": _MODULUS,
         "neurons": _NEURONS,
-        "cells": Whole(1, (1 << 16) // 3),
-        "output_frequencies": Items(_FREQUENCY, 0, 64),
-        "critical_offsets": Whole(0, 64),
         "amplitude_exponent": Whole(-1200, 1200),
+        "directions": Items(Items(_DIRECTION, 1, 64), 3, 1 << 14),
         "families": Items(
             Record(
                 {
                     "frequency": _FREQUENCY,
                     "dc": _PROFILE,
                     "profile": Items(Row((_PROFILE, _PROFILE, _PROFILE, _PROFILE)), 1, 8),
-                    "shells": Items(Whole(0, 8 << 24), 0, 16),
-                    "members": Items(Row((Whole(0, (1 << 16) - 1), Whole(1, 1 << 32), _PHASE)), 1, 1 << 16),
+                    "outputs": Whole(1, 4),
+                    "members": Items(Row((_NEURON, Whole(1, 1 << 32), _PHASE)), 1, 1 << 16),
                 }
             ),
-            1,
-            1 << 16,
+            0,
+            256,
         ),
-        "outliers": _INDICES,
-        "on": _INDICES,
-        "off": _INDICES,
-        "boxes": Items(Record({"frequency": _FREQUENCY, "whole": _PHASE, "half": _PHASE}), 1, 64),
+        "others": Items(Record({"frequency": _FREQUENCY, "neurons": Items(_NEURON, 1, 1 << 16)}), 0, 256),
+        "nodes": _NODES,
+        "boxes": Items(Record({"frequency": _FREQUENCY, "whole": _PHASE, "half": _PHASE}), 0, 256),
     },
     "An untrusted explanation of a model; the kernel checks it. Units: docs/certificate.md.",
 )
 
 CONCLUSION = Record(
     {
-        "format": Constant("verifier-conclusion/1"),
-        "theorem": Text("[ -~]+", 4096, "the theorem in words"),
+        "format": Constant("verifier-conclusion/2"),
+        "theorem": Text("[ -~]+", 1 << 14, "the theorem in words"),
         "model": Record(
             {
                 "sha256": SHA256,
@@ -106,6 +107,12 @@ CONCLUSION = Record(
                 "outputs": Whole(3, 1 << 14),
                 "neurons": _NEURONS,
                 "parameters": Whole(1),
+                "attention": Record(
+                    {
+                        "kind": Text("none|declared|softmax", 16, "none, declared or softmax"),
+                        "ranges": Items(Items(_FRACTION, 2, 2), 0, 64),
+                    }
+                ),
             }
         ),
         "claim": Record(
@@ -114,19 +121,15 @@ CONCLUSION = Record(
                 "strategy": STRATEGY,
                 "semantics": ARITHMETIC,
                 "certified_inputs": _INPUTS,
-                "refinement_budget": Whole(0, 1 << 20),
             }
         ),
         "certificate": Record(
             {
                 "sha256": SHA256,
                 "families": Whole(),
-                "output_frequencies": Whole(),
-                "cells": Whole(),
-                "critical_offsets": Whole(),
-                "outliers": Whole(),
-                "on": Whole(),
-                "off": Whole(),
+                "directions": Whole(1, 64),
+                "others": Whole(),
+                "nodes": _NODES,
             }
         ),
         "quadrature": Items(
@@ -144,48 +147,52 @@ CONCLUSION = Record(
                 }
             ),
             0,
-            64,
+            256,
         ),
         "logits": Record(
             {
                 "max_error": DYADIC,
-                "naive": DYADIC,
                 "budget": Record(
                     {
                         "quadrature": _BY_FREQUENCY,
                         "profile": _BY_FREQUENCY,
-                        "other_frequencies": _BY_FREQUENCY,
-                        "band": DYADIC,
-                        "output_residual": DYADIC,
-                        "skip": DYADIC,
+                        "other_frequencies": DYADIC,
+                        "output_rest": DYADIC,
                         "fixed_point": DYADIC,
+                        "attention": DYADIC,
                     }
                 ),
             }
         ),
+        "closed_form": Record({"least_gap": DYADIC, "error": DYADIC, "explains_all": Flag()}),
         "accuracy": Record(
             {
+                "strategy": STRATEGY,
+                "semantics": ARITHMETIC,
                 "certified_inputs": _INPUTS,
                 "total_inputs": Whole(9, 4096**2),
-                "linear": _INPUTS,
-                "refined": _INPUTS,
-                "exhaustive": _INPUTS,
+                "explained_inputs": _INPUTS,
+                "gap_error": Maybe(DYADIC),
                 "min_margin": DYADIC,
-                "semantics": ARITHMETIC,
                 "floating_point": DYADIC,
                 "uncertified_inputs": _INPUTS,
-                "uncertified": Items(Record({"a": Whole(0, 4095), "b": Whole(0, 4095), "margin": DYADIC}), 0, 256),
+                "uncertified": Items(Record({"a": _INPUT, "b": _INPUT, "margin": DYADIC}), 0, 256),
                 "true_min_margin": _INTERVAL,
                 "max_deviation": _INTERVAL,
+                "wrong_inputs": _INPUTS,
+                "wrong": Items(
+                    Record({"a": _INPUT, "b": _INPUT, "answer": Whole(0, (1 << 14) - 1), "margin": DYADIC}), 0, 256
+                ),
             },
-            optional=frozenset({"true_min_margin", "max_deviation"}),
+            optional=frozenset({"true_min_margin", "max_deviation", "wrong_inputs", "wrong"}),
         ),
         "lemmas": Table("[A-Z]", Text("[ -~]+", 512, "a lemma in words"), 26),
         "precision": Whole(2, 1 << 20),
         "cost": Record(
             {
                 "parameters": Whole(1),
-                "ball_operations": Whole(),
+                "events": Whole(),
+                "operations": Whole(),
                 "per_parameter": Text("[0-9]+\\.[0-9]{3}", 32, "a decimal, rounded up"),
                 "brute_force": Whole(),
                 "by_step": Table("[ -~]{1,64}", Whole(), 64),

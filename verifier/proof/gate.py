@@ -7,10 +7,11 @@
     certificates/<name>/certificate.json
     certificates/policy.toml                     by default
     certificates/keys/                           public keys, if the policy names files
+    certificates/<name>/<name>.safetensors       may be there, if it is the same file as the model
 
 A model without a proof fails, and so does a proof without a model, a model in a subfolder or with a name
-that is not plain, and a symbolic link anywhere. No model at all is a failure too: a gate that checked
-nothing must not open.
+that is not plain, any other model beside a proof, and a symbolic link anywhere, the two folders included. No
+model at all is a failure too: a gate that checked nothing must not open.
 """
 
 from __future__ import annotations
@@ -109,6 +110,9 @@ def gate(
     **Raises** `InputError` if one of the two folders cannot be read. Everything else is an entry.
     """
     names, entries = _find_models(models)
+    for folder in (certificates, models):
+        if folder.is_symlink():
+            entries.append(_misplaced(folder.name, Reason.UNSAFE, "is a symbolic link"))
     for name in names:
         start = time.monotonic()
         failure, verified = None, None
@@ -129,7 +133,7 @@ def gate(
         except VerificationError as error:
             failure = error
         entries.append(Entry(name, failure, verified, time.monotonic() - start))
-    entries += _find_orphans(certificates, set(names))
+    entries += _find_strangers(certificates, models, set(names))
     if not entries:
         nothing = VerificationError(0, Reason.NOTHING, f"no *{SUFFIX} in the folder of models")
         entries.append(Entry("models", nothing, None, 0.0))
@@ -190,14 +194,31 @@ def _find_models(models: Path) -> tuple[list[str], list[Entry]]:
     return sorted(names), failures
 
 
-def _find_orphans(certificates: Path, names: set[str]) -> Iterator[Entry]:
-    """A failure for every folder of `certificates` that belongs to no model, and for every symbolic link."""
+def _find_strangers(certificates: Path, models: Path, names: set[str]) -> Iterator[Entry]:
+    """A failure for every folder of `certificates` that belongs to no model, every symbolic link below it, and every
+    model there but for copies of those that the gate judges.
+    """
     for part in _list(certificates):
         path = certificates / part
-        if path.is_symlink():
-            yield _misplaced(part, Reason.UNSAFE, "is a symbolic link")
-        elif path.is_dir() and part not in names and part != KEYS_FOLDER:
+        if path.is_dir() and not path.is_symlink() and part not in names and part != KEYS_FOLDER:
             yield _misplaced(part, Reason.ORPHAN, f"there is no {one_line(part)}{SUFFIX}")
+    for path in _walk(certificates):
+        relative = path.relative_to(certificates).as_posix()
+        if path.is_symlink():
+            yield _misplaced(relative, Reason.UNSAFE, "is a symbolic link")
+        elif path.name.lower().endswith(SUFFIX):
+            name = path.parent.name
+            if relative != f"{name}/{name}{SUFFIX}" or name not in names:
+                yield _misplaced(relative, Reason.NAME, "models belong into the folder of models")
+            elif not _same(path, models / path.name):
+                yield _misplaced(relative, Reason.MODEL_DIGEST, "is not the model in the folder of models")
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return read_part(one, MAX_MODEL_BYTES) == read_part(other, MAX_MODEL_BYTES)
+    except VerificationError:
+        return False
 
 
 def _misplaced(name: str, reason: Reason, rule: str) -> Entry:
@@ -246,10 +267,15 @@ def verified_document(verified: Verified) -> dict[str, object]:
         "sha256": verified.statement.model_sha256,
         "signed_by": list(verified.keyids),
         "rechecked": verified.rechecked,
+        "p": facts.p,
         "certified_inputs": facts.certified_inputs,
+        "explained_inputs": facts.explained_inputs,
         "total_inputs": facts.total_inputs,
         "semantics": facts.semantics,
         "min_margin": decimal(facts.min_margin, "lower"),
+        "relative_margin": None if facts.relative_margin is None else decimal(facts.relative_margin, "lower"),
+        "max_error": decimal(facts.max_error, "upper"),
+        "gap_error": None if facts.gap_error is None else decimal(facts.gap_error, "upper"),
         "relative_quadrature_bounds": {str(k): decimal(bounds[k], "upper") for k in sorted(bounds)},
         "relative_network_errors": {
             str(k): None if error is None else decimal(error, "upper") for k, error in sorted(errors.items())

@@ -38,7 +38,7 @@ def trusted_kernel() -> Kernel:
     from verifier.kernel import Rejected, check
 
     def document(model: bytes, claim: bytes, certificate: bytes, observe: Observer) -> object:
-        return check(model, claim, certificate, observe).document()
+        return check(model, claim, certificate, observe).conclusion.document()
 
     return Kernel(document, Rejected)
 

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     generate_private_key,
 )
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -49,6 +50,7 @@ ALGORITHMS: tuple[Algorithm, ...] = ("ecdsa-p256", "ed25519")
 KEY_VARIABLE = "VERIFIER_KEY"
 PASSPHRASE_VARIABLE = "VERIFIER_KEY_PASSPHRASE"  # noqa: S105  (a name, not a passphrase)
 MAX_KEY_BYTES = 1 << 14
+P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 _PRIVATE_HEADERS = (b"-----BEGIN PRIVATE KEY-----", b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
 _PUBLIC_HEADER, _PUBLIC_FOOTER = b"-----BEGIN PUBLIC KEY-----\n", b"\n-----END PUBLIC KEY-----\n"
@@ -65,10 +67,15 @@ class PublicKey:
     def verify(self, signature: bytes, message: bytes) -> None:
         """Return if `signature` (DER for ECDSA, with SHA-256) is this key's signature of `message`.
 
+        Of the two ECDSA signatures (r, s) and (r, n − s), which anyone can turn into each other, only the one with the
+        smaller s is valid: so a signed file cannot be changed into another one.
+
         **Raises** `InvalidSignature`.
         """
         key = load_pem_public_key(self.pem)
         if isinstance(key, EllipticCurvePublicKey):
+            if low_s(signature) != signature:
+                raise InvalidSignature
             key.verify(signature, message, ECDSA(hashes.SHA256()))
         elif isinstance(key, Ed25519PublicKey):
             key.verify(signature, message)
@@ -88,9 +95,22 @@ class SigningKey:
         if isinstance(self.private, Ed25519PrivateKey):
             return self.private.sign(message)
         try:
-            return self.private.sign(message, ECDSA(hashes.SHA256(), deterministic_signing=True))
+            signature = self.private.sign(message, ECDSA(hashes.SHA256(), deterministic_signing=True))
         except UnsupportedAlgorithm:
-            return self.private.sign(message, ECDSA(hashes.SHA256()))
+            signature = self.private.sign(message, ECDSA(hashes.SHA256()))
+        return low_s(signature)
+
+
+def low_s(signature: bytes) -> bytes:
+    """The ECDSA signature over P-256 of the same message with s <= n/2, in DER.
+
+    **Raises** `InvalidSignature` for what is not DER.
+    """
+    try:
+        r, s = decode_dss_signature(signature)
+        return encode_dss_signature(r, min(s, P256_ORDER - s) if 0 < s < P256_ORDER else s)
+    except ValueError:
+        raise InvalidSignature from None
 
 
 def fingerprint(key: EllipticCurvePublicKey | Ed25519PublicKey) -> str:

@@ -3,7 +3,7 @@
 A TOML file of its own, outside of what it judges:
 
     format = "verifier-policy/1"
-    predicate_types = ["https://modular-addition-verifier.invalid/proof/v1"]
+    predicate_types = ["https://modular-addition-verifier.invalid/proof/v2"]
 
     [signatures]
     threshold = 1                         # how many of the keys must have signed
@@ -15,28 +15,38 @@ A TOML file of its own, outside of what it judges:
     [[rules]]
     models = ["p59-*"]                    # shell patterns for the file name without .safetensors
     except = ["p59-poisoned"]             # optional
+    p = 59                                # the name alone does not say so
+    format = ["verifier-model/1"]         # one of these; so are the two that follow, as the model file writes them
+    layout = ["a b"]
+    attention = ["1/2 1/2"]
     certified_inputs = "all"              # or a count
     min_accuracy = "99/100"               # an exact fraction, or a decimal
+    min_explained_inputs = "all"          # or a count: by the closed form alone
     semantics = ["binary32"]              # one of these
-    min_margin = "0.5"
+    min_margin = "0.5"                    # in units of the logits, which a larger W_U buys
+    min_relative_margin = "0.05"          # over the sum of the closed form's amplitudes, which it does not
+    max_error = "20"                      # of the logits, from the closed form
+    max_gap_error = "0.2"                 # relative, of the closed form's gaps
     max_relative_quadrature_bound = "0.5" # at every frequency; 1 is vacuous
     max_relative_network_error = "0.5"    # the same for the network itself, not only for the certificate's phases
-    max_cost_per_parameter = "40"         # ball operations
+    max_cost_per_parameter = "40"         # operations
 
 Every rule that matches a model must hold, so adding a rule never weakens a policy. A model that no rule
 matches is rejected, and so is one for which no matching rule says how accurate it must be. Bounds are
-written in quotes and compared exactly; TOML's floats are refused.
+written in quotes and compared exactly; TOML's floats are refused. The closed form is the certificate's: ask for
+`min_explained_inputs` where a bound relative to it is to mean something.
 """
 
 from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from fractions import Fraction
 from pathlib import Path, PurePosixPath
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, cast
 
 from verifier.errors import InputError
 from verifier.files import FileError, read_limited
@@ -51,32 +61,40 @@ MAX_KEYS = 64
 MAX_RULES = 256
 
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,29})(?:\.[0-9]{1,30}|/[1-9][0-9]{0,29})?")
-_MINIMA = ("certified_inputs", "min_accuracy")
-_RULE_FIELDS = (
-    "models",
-    "except",
-    *_MINIMA,
-    "semantics",
+_PINS = ("format", "layout", "attention")
+_COUNTS = ("certified_inputs", "min_explained_inputs")
+_BOUNDS = (
+    "min_accuracy",
     "min_margin",
+    "min_relative_margin",
+    "max_error",
+    "max_gap_error",
     "max_relative_quadrature_bound",
     "max_relative_network_error",
     "max_cost_per_parameter",
 )
+_RULE_FIELDS = ("models", "except", "p", *_PINS, *_COUNTS, "semantics", *_BOUNDS)
+Count = int | Literal["all"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """The least that must hold for the models that match; None where the rule says nothing."""
+    """The least that must hold for the models that match; absent or None where the rule says nothing.
+
+    **Fields**
+
+    - `models`, `exceptions`: shell patterns.
+    - `p`; `pins`: the texts that `format`, `layout` and `attention` may be. `semantics`: one of these.
+    - `counts`, `bounds`: by the names of the policy's fields.
+    """
 
     models: tuple[str, ...]
-    exceptions: tuple[str, ...]
-    certified_inputs: int | Literal["all"] | None
-    min_accuracy: Fraction | None
-    semantics: tuple[str, ...] | None
-    min_margin: Fraction | None
-    max_relative_quadrature_bound: Fraction | None
-    max_relative_network_error: Fraction | None
-    max_cost_per_parameter: Fraction | None
+    exceptions: tuple[str, ...] = ()
+    p: int | None = None
+    pins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    semantics: tuple[str, ...] | None = None
+    counts: Mapping[str, Count] = field(default_factory=dict)
+    bounds: Mapping[str, Fraction] = field(default_factory=dict)
 
     def matches(self, model: str) -> bool:
         """Whether the rule is about `model`, a file name without its suffix."""
@@ -105,7 +123,7 @@ class Policy:
     def rules_for(self, model: str) -> tuple[Rule, ...]:
         """Every rule that matches `model`; empty unless one of them says how accurate it must be."""
         found = tuple(rule for rule in self.rules if rule.matches(model))
-        bounded = any(rule.certified_inputs is not None or rule.min_accuracy is not None for rule in found)
+        bounded = any("certified_inputs" in rule.counts or "min_accuracy" in rule.bounds for rule in found)
         return found if bounded else ()
 
 
@@ -117,35 +135,55 @@ def shortfalls(rule: Rule, facts: Facts) -> list[str]:
         if not condition:
             found.append(text)
 
-    if rule.certified_inputs is not None:
-        least = facts.total_inputs if rule.certified_inputs == "all" else rule.certified_inputs
-        need(facts.certified_inputs >= least, f"{facts.certified_inputs} certified inputs, at least {least}")
-    if rule.min_accuracy is not None:
-        text = f"certified accuracy {facts.accuracy}, at least {rule.min_accuracy}"
-        need(facts.accuracy >= rule.min_accuracy, text)
+    if rule.p is not None:
+        need(facts.p == rule.p, f"p = {facts.p}, not {rule.p}")
+    for name, allowed in rule.pins.items():
+        text = f"{name} {facts.metadata.get(name, 'unknown')}, not {' or '.join(allowed)}"
+        need(facts.metadata.get(name) in allowed, text)
     if rule.semantics is not None:
         text = f"semantics {facts.semantics}, not {' or '.join(rule.semantics)}"
         need(facts.semantics in rule.semantics, text)
-    if rule.min_margin is not None:
-        text = f"certified margin {_approximate(facts.min_margin)}, at least {rule.min_margin}"
-        need(facts.min_margin >= rule.min_margin, text)
-    if rule.max_relative_quadrature_bound is not None:
-        most = rule.max_relative_quadrature_bound
-        need(bool(facts.relative_quadrature_bounds), "no quadrature bound")
-        for frequency, bound in sorted(facts.relative_quadrature_bounds.items()):
-            text = f"relative quadrature bound {_approximate(bound)} at frequency {frequency}, at most {most}"
-            need(bound <= most, text)
-    if rule.max_relative_network_error is not None:
-        most = rule.max_relative_network_error
-        need(bool(facts.relative_network_errors), "no network error")
-        for frequency, error in sorted(facts.relative_network_errors.items()):
-            known = "unknown" if error is None else _approximate(error)
-            text = f"relative network error {known} at frequency {frequency}, at most {most}"
-            need(error is not None and error <= most, text)
-    if rule.max_cost_per_parameter is not None:
-        cost, most = facts.cost_per_parameter, rule.max_cost_per_parameter
-        need(cost <= most, f"cost per parameter {_approximate(cost)}, at most {most}")
+    counts = {
+        "certified_inputs": ("certified inputs", facts.certified_inputs),
+        "min_explained_inputs": ("explained inputs", facts.explained_inputs),
+    }
+    for name, asked in rule.counts.items():
+        what, count = counts[name]
+        least = facts.total_inputs if asked == "all" else asked
+        need(count >= least, f"{count} {what}, at least {least}")
+    for name, bound in rule.bounds.items():
+        values = _values(name, facts)
+        need(bool(values), f"no {_words(name)}")
+        for where, value in values.items():
+            known = "unknown" if value is None else _approximate(value)
+            text = f"{_words(name)} {known}{where}, {'at least' if name.startswith('min') else 'at most'} {bound}"
+            need(value is not None and (value >= bound if name.startswith("min") else value <= bound), text)
     return found
+
+
+def _values(name: str, facts: Facts) -> Mapping[str, Fraction | None]:
+    """What a bound is compared with: every entry must meet it, and there must be one."""
+    by_frequency: Mapping[str, Mapping[int, Fraction | None]] = {
+        "max_relative_quadrature_bound": facts.relative_quadrature_bounds,
+        "max_relative_network_error": facts.relative_network_errors,
+    }
+    if name in by_frequency:
+        return {f" at frequency {k}": value for k, value in sorted(by_frequency[name].items())}
+    single = {
+        "min_accuracy": facts.accuracy,
+        "min_margin": facts.min_margin,
+        "min_relative_margin": facts.relative_margin,
+        "max_error": facts.max_error,
+        "max_gap_error": facts.gap_error,
+        "max_cost_per_parameter": facts.cost_per_parameter,
+    }
+    return {"": single[name]}
+
+
+def _words(name: str) -> str:
+    """What the field of a bound is about, in words."""
+    certified = {"min_accuracy": "certified accuracy", "min_margin": "certified margin"}
+    return certified.get(name, name[4:].replace("_", " "))
 
 
 def _approximate(value: Fraction) -> str:
@@ -255,12 +293,16 @@ class _Reader:
         self.fields(entry, f"{where}.", ("models",), _RULE_FIELDS)
         if not set(entry) - {"models", "except"}:
             self.refuse(where, "must ask for something")
-        inputs = entry.get("certified_inputs")
-        if inputs is not None and inputs != "all" and (type(inputs) is not int or inputs < 1):
-            self.refuse(f"{where}.certified_inputs", 'must be "all" or a positive count')
-        accuracy = self.number(entry, "min_accuracy", where)
-        if accuracy is not None and not 0 < accuracy <= 1:
+        for name in _COUNTS:
+            count = entry.get(name)
+            if count is not None and count != "all" and (type(count) is not int or count < 1):
+                self.refuse(f"{where}.{name}", 'must be "all" or a positive count')
+        bounds = {name: self.number(entry[name], f"{where}.{name}") for name in _BOUNDS if name in entry}
+        if not 0 < bounds.get("min_accuracy", 1) <= 1:
             self.refuse(f"{where}.min_accuracy", "must be more than 0 and at most 1")
+        p = entry.get("p")
+        if p is not None and type(p) is not int:
+            self.refuse(f"{where}.p", "must be a whole number")
         semantics = None
         if "semantics" in entry:
             semantics = self.texts(entry["semantics"], f"{where}.semantics")
@@ -269,22 +311,17 @@ class _Reader:
         return Rule(
             models=self.texts(entry["models"], f"{where}.models"),
             exceptions=self.texts(entry["except"], f"{where}.except") if "except" in entry else (),
-            certified_inputs=inputs if inputs == "all" or isinstance(inputs, int) else None,
-            min_accuracy=accuracy,
+            p=p,
+            pins={name: self.texts(entry[name], f"{where}.{name}") for name in _PINS if name in entry},
             semantics=semantics,
-            min_margin=self.number(entry, "min_margin", where),
-            max_relative_quadrature_bound=self.number(entry, "max_relative_quadrature_bound", where),
-            max_relative_network_error=self.number(entry, "max_relative_network_error", where),
-            max_cost_per_parameter=self.number(entry, "max_cost_per_parameter", where),
+            counts={name: cast(Count, entry[name]) for name in _COUNTS if name in entry},
+            bounds=bounds,
         )
 
-    def number(self, entry: dict[str, object], field: str, where: str) -> Fraction | None:
-        value = entry.get(field)
-        if value is None:
-            return None
+    def number(self, value: object, where: str) -> Fraction:
         text = str(value) if type(value) is int and abs(value) < 10**30 else value
         if not isinstance(text, str) or _NUMBER.fullmatch(text) is None:
-            self.refuse(f"{where}.{field}", 'must be a number >= 0 in quotes, such as "0.5" or "1/3"')
+            self.refuse(where, 'must be a number >= 0 in quotes, such as "0.5" or "1/3"')
         return Fraction(text)
 
     def texts(self, value: object, where: str) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum, unique
 
+from verifier.errors import VerifierError
+
 
 @unique
 class Reason(Enum):
@@ -74,8 +76,10 @@ _MALFORMED = frozenset(
 )
 
 
-class MalformedError(Exception):
+class MalformedError(VerifierError):
     """Bytes or a value that are not well-formed; `reason` is one of the first group of `Reason`."""
+
+    exit_code = 2
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(reason, detail)
@@ -86,7 +90,7 @@ class MalformedError(Exception):
         return f"{self.reason.value}: {self.detail}"
 
 
-class VerificationError(Exception):
+class VerificationError(VerifierError):
     """A proof that was not accepted.
 
     **Fields**
@@ -101,11 +105,7 @@ class VerificationError(Exception):
         self.step = step
         self.reason = reason
         self.detail = detail
+        self.exit_code = 2 if reason.kind == "malformed" else 1  # bytes that are no proof, or a proof that fails
 
     def __str__(self) -> str:
         return f"step {self.step}: {self.reason.value}: {self.detail}"
-
-    @property
-    def exit_code(self) -> int:
-        """2 for bytes that are not a proof, 1 for a proof that fails."""
-        return 2 if self.reason.kind == "malformed" else 1

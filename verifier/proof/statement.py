@@ -21,7 +21,8 @@ Source: in-toto attestation framework, Statement v1 and "TypeURI".
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
@@ -120,21 +121,31 @@ class Facts:
 
     **Fields**
 
-    - `certified_inputs` of `total_inputs`; `semantics`.
+    - `p`, and the model file's own `metadata` (format, layout, attention), empty where it was not read.
+    - `certified_inputs` and `explained_inputs` of `total_inputs`; `semantics`.
     - `min_margin`: the least certified margin; zero or less when an input is not certified.
+    - `relative_margin`: that over the sum of the closed form's amplitudes; None where there is no closed form.
+    - `max_error`: the largest distance of a logit from the closed form, but for what all logits of an input share.
+    - `gap_error`: the largest relative error of the closed form's gaps; None where it has none.
     - `relative_quadrature_bounds`: by frequency, of the rule the certificate describes; 1 is vacuous.
     - `relative_network_errors`: by frequency, the same for the network itself (`relative_network_error`); None where
       no bound is known.
-    - `cost_per_parameter`: ball operations per circuit parameter.
+    - `cost_per_parameter`: operations per circuit parameter.
     """
 
+    p: int
     certified_inputs: int
+    explained_inputs: int
     total_inputs: int
     semantics: str
     min_margin: Fraction
+    relative_margin: Fraction | None
+    max_error: Fraction
+    gap_error: Fraction | None
     relative_quadrature_bounds: dict[int, Fraction]
     relative_network_errors: dict[int, Fraction | None]
     cost_per_parameter: Fraction
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def accuracy(self) -> Fraction:
@@ -157,25 +168,34 @@ def read_facts(conclusion: dict[str, Json]) -> Facts:
     """
     accuracy = cast(dict[str, Json], conclusion["accuracy"])
     cost = cast(dict[str, int], conclusion["cost"])
-    certified, total = cast(int, accuracy["certified_inputs"]), cast(int, accuracy["total_inputs"])
-    if certified > total:
-        raise MalformedError(Reason.FIELD, "conclusion.accuracy.certified_inputs is more than all")
+    total = cast(int, accuracy["total_inputs"])
+    for name in ("certified_inputs", "explained_inputs"):
+        if cast(int, accuracy[name]) > total:
+            raise MalformedError(Reason.FIELD, f"conclusion.accuracy.{name} is more than all")
     bounds: dict[int, Fraction] = {}
     errors: dict[int, Fraction | None] = {}
+    amplitudes = Fraction(0)
     for entry in cast(list[dict[str, Json]], conclusion["quadrature"]):
-        frequency = cast(int, entry["frequency"])
+        frequency, amplitude = cast(int, entry["frequency"]), exact(entry["amplitude"])
         if frequency in bounds:
             raise MalformedError(Reason.FIELD, f"conclusion.quadrature: frequency {frequency} is repeated")
         bounds[frequency] = exact(entry["relative_bound"])
-        errors[frequency] = relative_network_error(exact(entry["network_error"]), exact(entry["amplitude"]))
+        errors[frequency] = relative_network_error(exact(entry["network_error"]), amplitude)
+        amplitudes += max(amplitude, Fraction(0))
+    margin, gap_error = exact(accuracy["min_margin"]), accuracy["gap_error"]
     return Facts(
-        certified_inputs=certified,
+        p=cast(int, cast(dict[str, Json], conclusion["model"])["p"]),
+        certified_inputs=cast(int, accuracy["certified_inputs"]),
+        explained_inputs=cast(int, accuracy["explained_inputs"]),
         total_inputs=total,
         semantics=str(accuracy["semantics"]),
-        min_margin=exact(accuracy["min_margin"]),
+        min_margin=margin,
+        relative_margin=margin / amplitudes if amplitudes else None,
+        max_error=exact(cast(dict[str, Json], conclusion["logits"])["max_error"]),
+        gap_error=None if gap_error is None else exact(gap_error),
         relative_quadrature_bounds=bounds,
         relative_network_errors=errors,
-        cost_per_parameter=Fraction(cost["ball_operations"], cost["parameters"]),
+        cost_per_parameter=Fraction(cost["operations"], cost["parameters"]),
     )
 
 

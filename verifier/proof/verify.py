@@ -17,11 +17,12 @@ is left out: the signer is then believed about the mathematics, and the result s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from cryptography.exceptions import InvalidSignature
 
+from verifier.errors import InputError
 from verifier.proof import canonical
 from verifier.proof.canonical import Json
 from verifier.proof.envelope import Bundle, decode_bundle, verify_signature
@@ -90,7 +91,7 @@ def verify(
     _require_payload_type(payload_type)
     statement = _read_statement(payload, policy)
     _compare_digests(statement, model_name, model, claim, certificate)
-    facts = _apply_policy(statement, policy)
+    facts = _apply_policy(statement, policy, model)
     if not recheck:
         return Verified(statement, facts, keyids, rechecked=False)
     if certificate is None:
@@ -185,8 +186,8 @@ def _compare(data: bytes, signed: str, reason: Reason) -> None:
         raise VerificationError(5, reason, f"sha256 {found}, signed {signed}")
 
 
-def _apply_policy(statement: Statement, policy: Policy) -> Facts:
-    """Step 6; returns the facts the policy was applied to."""
+def _apply_policy(statement: Statement, policy: Policy, data: bytes) -> Facts:
+    """Step 6; returns the facts the policy was applied to. `data` is the model file, which step 5 has compared."""
     try:
         facts = read_facts(statement.conclusion)
     except MalformedError as error:
@@ -196,6 +197,13 @@ def _apply_policy(statement: Statement, policy: Policy) -> Facts:
     rules = policy.rules_for(model)
     if not rules:
         raise VerificationError(6, Reason.NO_RULE, model)
+    if any(rule.pins for rule in rules):
+        from verifier.tensor_file import read_metadata
+
+        try:
+            facts = replace(facts, metadata=read_metadata(data, statement.model_name))
+        except InputError as error:
+            raise VerificationError(6, Reason.POLICY, f"the model file cannot be read: {error.rule}") from None
     missing = [text for rule in rules for text in shortfalls(rule, facts)]
     if missing:
         raise VerificationError(6, Reason.POLICY, "; ".join(missing))
@@ -212,9 +220,9 @@ def _require_support(statement: Statement, facts: Facts) -> None:
         ("claim", "strategy", claim["strategy"]),
         ("claim", "semantics", claim["semantics"]),
         ("claim", "certified_inputs", claim["certified_inputs"]),
-        ("claim", "refinement_budget", claim["refinement_budget"]),
         ("certificate", "sha256", statement.certificate_sha256),
         ("accuracy", "total_inputs", cast(int, claim["p"]) ** 2),
+        ("accuracy", "strategy", claim["strategy"]),
         ("accuracy", "semantics", claim["semantics"]),
     )
     for part, name, value in expected:

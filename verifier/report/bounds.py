@@ -16,6 +16,7 @@ from math import isqrt
 from operator import mul
 from pathlib import Path
 
+from verifier.errors import VerifierError
 from verifier.kernel import Conclusion
 from verifier.kernel.arcs import ArcSums, sum_arcs
 from verifier.kernel.certificate import read_certificate
@@ -127,7 +128,7 @@ def gather(subject: Subject, observe: Observer = ignore, *, exhaustive: bool = T
     return Evidence(outcome, conclusion, form_margin, strategies, exact)
 
 
-class Unproved(Exception):
+class Unproved(VerifierError):
     """The kernel proved nothing about the subject."""
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifier.errors import InputError
+from verifier.errors import InputError, VerifierError
 from verifier.kernel import Rejected, limits
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.pipeline import (
@@ -176,13 +176,12 @@ def read_signed(path: Path, digests: tuple[str, str, str]) -> Signed:
     """
     from verifier.proof.documents import PREDICATE_TYPE
     from verifier.proof.envelope import MAX_BUNDLE_BYTES, decode_bundle
-    from verifier.proof.reasons import VerificationError
     from verifier.proof.statement import decode_statement
 
     try:
         bundle = decode_bundle(read_file(path, MAX_BUNDLE_BYTES))
         statement = decode_statement(bundle.payload, (PREDICATE_TYPE,))
-    except VerificationError as error:
+    except VerifierError as error:
         raise InputError(path, "", str(error)) from None
     named = (statement.model_sha256, statement.claim_sha256, statement.certificate_sha256)
     return Signed(path, bundle.keyid, named == digests, statement.conclusion)
