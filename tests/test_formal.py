@@ -20,13 +20,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.shipped import MODELS, POISONED, ROOT, SMALL
 from verifier.kernel import arrays, circuit, directions, events, tables
 from verifier.kernel.conclusion import LEMMAS
 from verifier.kernel.cost import Cost
 from verifier.kernel.limits import DIRECTION_BITS
 from verifier.kernel.model_file import read_model
 
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = ROOT / "models"
+SMALL = MODELS / "pizza-p23.safetensors"
+POISONED = ROOT / "tests" / "data" / "pizza-p23-poisoned.safetensors"
 FORMAL = ROOT / "formal"
 CHECKER = ROOT / "build" / "formal" / "check"
 THEORY = (ROOT / "docs" / "theory.md").read_text(encoding="utf-8")
