@@ -275,3 +275,42 @@ Proof.
     + assert (a' t / A' * (F ^ 2 - 1) <= w * (x + x ^ 2)) by (apply Rmult_le_compat; lra); lra.
   - assert (w * (F ^ 2 - 1) <= w * (x + x ^ 2)) by (apply Rmult_le_compat_l; lra); lra.
 Qed.
+
+(** The absolute form: a, B the exact exponential and the sum of the others, a′, B′ the computed ones, each within a factor F; with
+    F² <= 1 + y the weight is off by at most y/4, because σ(1 − σ) <= 1/4. *)
+Theorem softmax_absolute (a B a' B' F y : R) : 0 < a -> 0 <= B -> 1 <= F -> F * F <= 1 + y ->
+  a / F <= a' <= a * F -> B / F <= B' <= B * F ->
+  Rabs (a' / (a' + B') - a / (a + B)) <= y / 4.
+Proof.
+  intros Ha HB HF Hy [A1 A2] [B1 B2].
+  assert (F0 : 0 < F) by lra; assert (y0 : 0 <= y) by nra.
+  assert (a'0 : 0 < a') by (assert (0 < a / F) by (apply Rdiv_lt_0_compat; assumption); lra).
+  assert (B'0 : 0 <= B') by (assert (0 <= B / F) by (apply Rmult_le_pos; [exact HB|left; apply Rinv_0_lt_compat, F0]); lra).
+  assert (A1' : a <= a' * F) by (apply Rmult_le_reg_r with (/ F); [apply Rinv_0_lt_compat, F0|]; rewrite (Rmult_assoc a'), Rinv_r, Rmult_1_r by lra; exact A1).
+  assert (B1' : B <= B' * F) by (apply Rmult_le_reg_r with (/ F); [apply Rinv_0_lt_compat, F0|]; rewrite (Rmult_assoc B'), Rinv_r, Rmult_1_r by lra; exact B1).
+  (* a′B <= (1 + y)·aB′ and aB′ <= (1 + y)·a′B *)
+  assert (X1 : a' * B <= (1 + y) * (a * B')).
+  { apply Rle_trans with (a * F * (B' * F)); [apply Rmult_le_compat; lra|].
+    replace (a * F * (B' * F)) with (F * F * (a * B')) by ring; apply Rmult_le_compat_r; [apply Rmult_le_pos; lra|exact Hy]. }
+  assert (X2 : a * B' <= (1 + y) * (a' * B)).
+  { apply Rle_trans with (a' * F * (B * F)); [apply Rmult_le_compat; lra|].
+    replace (a' * F * (B * F)) with (F * F * (a' * B)) by ring; apply Rmult_le_compat_r; [apply Rmult_le_pos; lra|exact Hy]. }
+  assert (E : a' / (a' + B') - a / (a + B) = (a' * B - a * B') / ((a' + B') * (a + B))) by (field; lra).
+  assert (P : 0 < (a' + B') * (a + B)) by (apply Rmult_lt_0_compat; lra).
+  assert (Four : forall u v, 0 <= u -> 0 <= v -> u <= (1 + y) * v -> v <= (1 + y) * u -> u + v + a' * a + B' * B = (a' + B') * (a + B) ->
+            u * v = (a' * a) * (B' * B) -> Rabs (u - v) * 4 <= y * ((a' + B') * (a + B))).
+  { intros u v Hu Hv H1 H2 HS HM.
+    assert (D : Rabs (u - v) <= y * Rmin u v) by (unfold Rmin; destruct Rle_dec; apply Rabs_le; nra).
+    assert (M0 : 0 <= Rmin u v) by (unfold Rmin; destruct Rle_dec; assumption).
+    assert (Q : 0 <= a' * a) by (apply Rmult_le_pos; lra); assert (Q' : 0 <= B' * B) by (apply Rmult_le_pos; assumption).
+    assert (M : 4 * Rmin u v <= u + v + (a' * a + B' * B)).
+    { assert (G : 2 * Rmin u v <= a' * a + B' * B).
+      { apply Rsqr_incr_0_var; [|lra]; unfold Rsqr.
+        assert (Rmin u v * Rmin u v <= u * v) by (unfold Rmin; destruct Rle_dec; nra).
+        pose proof (Rle_0_sqr (a' * a - B' * B)) as S; unfold Rsqr in S; lra. }
+      assert (2 * Rmin u v <= u + v) by (unfold Rmin; destruct Rle_dec; lra); lra. }
+    nra. }
+  specialize (Four (a' * B) (a * B') ltac:(apply Rmult_le_pos; lra) ltac:(apply Rmult_le_pos; lra) X1 X2 ltac:(ring) ltac:(ring)).
+  rewrite E; unfold Rdiv; rewrite Rabs_mult, (Rabs_pos_eq (/ _)) by (left; apply Rinv_0_lt_compat, P).
+  apply Rmult_le_reg_r with ((a' + B') * (a + B)); [exact P|]; rewrite Rmult_assoc, Rinv_l, Rmult_1_r by lra; lra.
+Qed.
