@@ -158,10 +158,14 @@ class Table:
 def show(result: Result, *, quiet: bool = False) -> None:
     """Print the summary of one model."""
     for table in summary(result):
-        for line in textwrap.wrap(table.title, WIDTH, break_long_words=False, break_on_hyphens=False):
-            say(line, quiet=quiet)
+        say(title_text(table), quiet=quiet)
         print_table(table.header, table.rows, align=table.align, quiet=quiet)
         say(quiet=quiet)
+
+
+def title_text(table: Table) -> str:
+    """A table's title in lines of at most `WIDTH` columns."""
+    return "\n".join(textwrap.wrap(table.title, WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def summary(result: Result) -> list[Table]:

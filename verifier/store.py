@@ -132,7 +132,7 @@ class Job:
     - `path`, `read`: the source, and how to read it when it is not native.
     - `request`: what to prove, unless `claim`, a claim file and its bytes, says so.
     - `margin_share`: the explainer's knob.
-    - `folder`: where the proof goes. `policies`: whose stored proof there is kept; empty to make it anew.
+    - `folder`: where the proof goes. `policies`: whose stored proof there is kept; None to make it anew.
     """
 
     path: Path
@@ -141,7 +141,7 @@ class Job:
     claim: tuple[Path, bytes] | None
     margin_share: float
     folder: Path
-    policies: tuple[Policy, ...]
+    policies: tuple[Policy, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +182,7 @@ def prepare(job: Job, observe: Observer = ignore) -> Prepared:
         except Rejected as error:
             raise bad_input(error, {"claim": claim_name}) from None
     notes = source.notes
-    if job.policies:
+    if job.policies is not None:
         found = stored(job.folder, source, claims, job.policies, observe)
         if isinstance(found, Stored) and source.imported and not _same(job.folder / source.file_name, source.data):
             found = f"{source.file_name} is missing there, or another"

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--margin-share",
         type=float,
         metavar="0..1",
-        help="how much of the true margin and deviation the explanation should show (default: 0.955)",
+        help="how much of the true margin and deviation the explanation should show (default: 0.965)",
     )
     add_claim_arguments(parser, "linear, then exact (or semi-linear, for learned attention)")
     add_source_arguments(parser)
@@ -136,7 +136,7 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
             raise InputError(path, "", f"would have its proof where that of {names[name]} goes")
         names[name] = path
     store.require_writable(out)
-    policies: tuple[Policy, ...] = ()
+    policies: tuple[Policy, ...] | None = None
     if not arguments.force:
         policy = arguments.policy
         if policy is not None and policy.resolve().is_relative_to(out.resolve()):
