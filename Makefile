@@ -16,7 +16,7 @@ export PIP_NO_INPUT := 1
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install certify test gate bench soundness docs lint format lock clean distclean
+.PHONY: help install certify test gate bench soundness formal formal-check docs lint format lock clean distclean
 
 help:
 	@echo "make certify     export, check and sign every model in models/, or MODEL=models/<name>.safetensors"
@@ -24,6 +24,8 @@ help:
 	@echo "make gate        require a proof that meets the policy for every model"
 	@echo "make bench       the checker against brute force"
 	@echo "make soundness   the long soundness run"
+	@echo "make formal      compile the machine-checked proofs (needs Coq; says how to get it)"
+	@echo "make formal-check  the verified checker, run on MODEL"
 	@echo "make docs        the documentation site, into build/site"
 	@echo "make lint        format, lint and type checks;  make format  applies the first two"
 	@echo "make lock        resolve requirements.lock again"
@@ -70,6 +72,16 @@ bench: install
 
 soundness: install
 	HYPOTHESIS_PROFILE=soundness $(PY) -m pytest -m soundness $(ARGS)
+
+# Coq's proofs, what they rest on, and how many there are. ARGS='--recheck' adds Coq's independent checker.
+formal:
+	formal/build.sh $(ARGS)
+
+formal-check:
+	formal/build.sh --checker $(ARGS)
+	@for model in $(MODEL); do \
+		found=$$(build/formal/check "$$model") || { code=$$?; echo "$$model: not decided"; [ $$code = 3 ] && continue; exit 1; }; \
+		set -- $$found; echo "$$model: $$3 of $$2 inputs are answered right, p = $$1"; done
 
 docs: install
 	$(PY) -m mkdocs build --strict --site-dir build/site $(ARGS)

@@ -28,6 +28,7 @@ PAGES = {
     },
     "Background": {
         "theory.md": "Theory and proofs",
+        "formal.md": "What is machine-checked",
         "soundness.md": "Soundness",
         "benchmarks.md": "Benchmarks",
     },
