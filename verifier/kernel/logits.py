@@ -18,8 +18,10 @@ from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, re
 from verifier.kernel.closed_form import ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
+from verifier.kernel.events import COMPILED
 from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
 from verifier.kernel.quadrature import LENS_BITS, Quadrature
+from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import TABLE_ERROR, Points, roots
 
 BLOCK_BYTES = 1 << 21  # of the logits of several t
@@ -299,7 +301,7 @@ def _sweep(
     """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the closed form's, by δ and d; `lost`: bits that sums
     drop."""
     p, count = lanes.sums.shape[0], len(waves.frequencies)
-    full = p <= limits.FULL_PRODUCT or lanes.directions is None
+    full, form = p <= limits.FULL_PRODUCT or lanes.directions is None, np.ascontiguousarray(form)
     sizes = np.abs(lanes.sums[:, :, : len(waves.spans)]).max(axis=(0, 1)) >> lost
     reach = int(exact_product(sizes[None, :] + 1, (np.abs(waves.re) + np.abs(waves.im)), "a wave").max(initial=0))
     reach += 2 * largest(form) + max((ideal.bounds()[0] for ideal in ideals.values()), default=0)
@@ -316,15 +318,11 @@ def _sweep(
         ranges=zeros(p, p),
         spread=zeros(p, p),
     )
-    lowest = found.high.copy()  # of −R_j
     for block in _blocks(lanes, p if full else 2 * (lanes.sums.shape[2] + 4 * count)):
         observe("logits", int(block.t[0]), p)
         own = rounded(block.own[:, :, : len(waves.spans)], lost)
         wave = exact_product(own, waves.turned(block.t, p), "a wave")
-        block.raise_to(found.high, wave)
-        block.raise_to(lowest, -wave)
-        wave -= form[block.delta]
-        block.raise_to(found.network, _squares(wave[:, :, :count], wave[:, :, count:], shift))
+        _waves_of(block, wave, form, found)
         for index, j in enumerate(waves.frequencies.tolist()):
             if j in ideals:
                 re, im = ideals[j].at(block, p)
@@ -338,17 +336,45 @@ def _sweep(
             right = values[:, :, :1]
             if lanes.directions is None:
                 block.raise_to(found.other, _left(values, wave + form[block.delta], waves, lost))
-            gap = right - values
-            found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
-            gap -= gaps[block.delta]
-            found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
-            block.raise_to(found.spread, np.abs(gap))
+            _gaps_of(block, values, gaps, found)
         elif others is not None and lanes.directions is not None:
             right = (block.own * lanes.directions[block.t][:, None, :]).sum(axis=2, keepdims=True, dtype=np.int64)
         if others is not None:
             found.beyond[block.a, block.b] = (right - others).min(axis=2)
-    np.negative(lowest, out=found.low)
     return found
+
+
+def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
+    """Ranges of R_j by δ, and squares of R_j − G_j, which is left in `wave`."""
+    steps, m, width = wave.shape
+    if COMPILED is not None:
+        arrays = (wave, block.delta, form, found.low, found.high, found.network)
+        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "waves: not contiguous")
+        COMPILED.discs(steps * m, m, width // 2, found.shift, *(part.ctypes.data for part in arrays))
+        return
+    block.raise_to(found.high, wave)
+    lowest = -found.low
+    block.raise_to(lowest, -wave)
+    np.negative(lowest, out=found.low)
+    wave -= form[block.delta]
+    block.raise_to(found.network, _squares(wave[:, :, : width // 2], wave[:, :, width // 2 :], found.shift))
+
+
+def _gaps_of(block: _Block, values: Ints, gaps: Ints, found: _Swept) -> None:
+    """Theorem A and L where every logit is evaluated: `values` [T, p, d], relative to the right one."""
+    steps, m, p = values.shape
+    if COMPILED is not None:
+        least, ranges = zeros(steps, m), zeros(steps, m)
+        arrays = (values, block.delta, gaps, least, ranges, found.spread)
+        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "gaps: not contiguous")
+        COMPILED.gaps(steps * m, m, p, *(part.ctypes.data for part in arrays))
+        found.margins[block.a, block.b], found.ranges[block.a, block.b] = least, ranges
+        return
+    gap = values[:, :, :1] - values
+    found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
+    gap -= gaps[block.delta]
+    found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
+    block.raise_to(found.spread, np.abs(gap))
 
 
 def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
