@@ -1,7 +1,7 @@
 """Brute force in floating point: all p² inputs by matrix products, with a proved bound of every rounding error.
 
-**The bound.** u is the unit roundoff (2^-53 or 2^-24), γ_m = mu/(1 − mu). A `Tracked` table is a computed table, a table
-`size` and a `depth` m, such that the true entries are those of the same expression in exact arithmetic and
+**The bound.** u is the unit roundoff (2^-53 or 2^-24), γ_m = mu/(1 − mu). A `Tracked` table is a computed table, a
+table `size` and a `depth` m, such that the true entries are those of the same expression in exact arithmetic and
 
     |computed − true| <= γ_m·size,    size >= the same expression with absolute values in place of all entries.
 
@@ -11,7 +11,7 @@
   textbook argument of Higham, *Accuracy and Stability*, §3.)
 - ReLU: |max(x, 0) − max(y, 0)| <= |x − y|, and the same size will do.
 
-So every logit is within γ_m·S of the truth, S the largest size of a logit, which is bounded by the tables' maxima without
+So every logit is within γ_m·S of the truth, S the largest size of a logit, bounded by the tables' maxima without
 visiting the inputs. The sizes themselves are computed in float64 and raised by one part in 2^20, more than their own
 rounding. A margin is a difference of two logits, taken in float64 and lowered by 2·(the bound) with the same excess; what
 underflows, at most one least normal number per operation, is added. The attention weights of a transformer are
@@ -88,13 +88,9 @@ def tables(model: Model | FoldedCircuit, dtype: type[np.floating[Any]], through_
     if isinstance(model, FoldedCircuit):
         if through_stream:
             raise ValueError("a folded circuit has no residual stream")
-        skips = (None if skip is None else Tracked.of(skip.T, dtype) for skip in (model.S1, model.S2))
-        return Tables(
-            model.p,
-            *(Tracked.of(table.T, dtype) for table in (model.A, model.B)),
-            (Tracked.of(model.W.T, dtype),),
-            *skips,
-        )
+        s1, s2 = (None if skip is None else Tracked.of(skip.T, dtype) for skip in (model.S1, model.S2))
+        a, b, w = (Tracked.of(table.T, dtype) for table in (model.A, model.B, model.W))
+        return Tables(model.p, a, b, (w,), s1, s2)
     if set(model.tensors) & {"blocks.0.attn.W_Q"} or not all(weight.constant for weight in model.attention):
         raise ValueError("brute force here is for constant attention")
     p = model.p

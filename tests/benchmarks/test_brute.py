@@ -1,4 +1,4 @@
-"""Brute force's proved bound is a bound, folded and through the residual stream; synthetic circuits are deterministic."""
+"""Brute force's proved bound is a bound, folded and through the residual stream; circuits are the same every time."""
 
 from __future__ import annotations
 

@@ -133,7 +133,8 @@ def _library() -> ctypes.CDLL | None:
             library.sweep.argtypes = [number] * 4 + [array] * 7 + [number] * 2
             library.gaps.argtypes = [number] * 3 + [array] * 6
             library.discs.argtypes = [number] * 4 + [array] * 6
-            for function in (library.halves, library.sweep, library.gaps, library.discs):
+            library.offsets.argtypes = [number] * 4 + [array] * 5
+            for function in (library.halves, library.sweep, library.gaps, library.discs, library.offsets):
                 function.restype = None
             return library
     return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verifier.kernel import limits
 from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
@@ -107,6 +108,12 @@ class Logits:
     slack: int
 
 
+def _widths(sums: Ints) -> Ints:
+    """By lane, the greatest absolute value."""
+    widths: Ints = np.maximum(sums.max(axis=(0, 1)), -sums.min(axis=(0, 1)))
+    return widths
+
+
 def _classes(p: int) -> Iterator[tuple[Ints, Ints, Ints]]:
     """All inputs by t = a + b mod p, so that rows are of one δ each: (t [T], δ [p], a [T, p]).
 
@@ -132,6 +139,12 @@ class _Block:
     a: Ints
     b: Ints
     own: Ints
+
+    @property
+    def turned(self) -> NDArray[np.bool_]:
+        """[T, p]: where a − b is brought to δ by adding p to both: whether a + b is then t + p, mod 2p."""
+        turned: NDArray[np.bool_] = (self.a + self.b != self.t[:, None]) ^ (self.a < self.b)
+        return turned
 
     def raise_to(self, table: Ints, found: Ints) -> None:
         """Raise table[δ] to the largest of `found` [T, p, …] over t."""
@@ -242,11 +255,14 @@ class _Ideal:
         return cls(rule, (weight[0] >> drop) + 1, weight[1] + drop - unit - LENS_BITS + 1)
 
     def at(self, block: _Block, p: int) -> Points:
+        """By t and δ. Adding p to both a + b and a − b changes nothing, so a − b may be δ; then a + b is t or t + p,
+        and the offset of the lens one of two."""
         k, found = self.rule.frequency, []
-        heights = roots(2 * p, k * (block.a - block.b))[0]
-        place = (k * (block.a + block.b) + p * (heights < 0)) % (2 * p)
+        heights = roots(2 * p, k * block.delta)[0]
+        second = (heights < 0) ^ (block.turned & bool(k % 2))
         for part in self.rule.lens:
-            value = rounded(part[place] * np.abs(heights), TABLE_BITS) * np.int64(self.size)
+            here, there = (part[(k * block.t + turn) % (2 * p)][:, None] for turn in (0, p))
+            value = rounded(np.where(second, there, here) * np.abs(heights), TABLE_BITS) * np.int64(self.size)
             found.append(shifted(value, max(self.exponent, -62)))
         return found[0], found[1]
 
@@ -302,7 +318,7 @@ def _sweep(
     drop."""
     p, count = lanes.sums.shape[0], len(waves.frequencies)
     full, form = p <= limits.FULL_PRODUCT or lanes.directions is None, np.ascontiguousarray(form)
-    sizes = np.abs(lanes.sums[:, :, : len(waves.spans)]).max(axis=(0, 1)) >> lost
+    sizes = _widths(lanes.sums[:, :, : len(waves.spans)]) >> lost
     reach = int(exact_product(sizes[None, :] + 1, (np.abs(waves.re) + np.abs(waves.im)), "a wave").max(initial=0))
     reach += 2 * largest(form) + max((ideal.bounds()[0] for ideal in ideals.values()), default=0)
     shift = max(0, reach.bit_length() - SQUARE_BITS)
@@ -318,7 +334,7 @@ def _sweep(
         ranges=zeros(p, p),
         spread=zeros(p, p),
     )
-    for block in _blocks(lanes, p if full else 2 * (lanes.sums.shape[2] + 4 * count)):
+    for block in _blocks(lanes, p if full else lanes.sums.shape[2] + 4 * count):
         observe("logits", int(block.t[0]), p)
         own = rounded(block.own[:, :, : len(waves.spans)], lost)
         wave = exact_product(own, waves.turned(block.t, p), "a wave")
@@ -389,6 +405,26 @@ def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
     return left
 
 
+def _evaluate(lanes: Lanes, directions: Ints, delta: Ints, offsets: Ints, found: Ints) -> None:
+    """Lower found[δ, t] to logit_t − logit_{t+d} for every δ of `delta` [m] and d of its row of `offsets` [m, k]."""
+    p, _, width = lanes.sums.shape
+    if COMPILED is not None:
+        arrays = (delta, offsets, lanes.sums, directions, found)
+        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "offsets: not contiguous")
+        COMPILED.offsets(p, width, len(delta), offsets.shape[1], *(part.ctypes.data for part in arrays))
+        return
+    places = np.full(p, -1, dtype=np.int64)
+    places[delta] = np.arange(len(delta), dtype=np.int64)
+    for block in _blocks(lanes, 2 * STEP * width):
+        rows = np.flatnonzero(places[block.delta] >= 0)
+        own, t = block.own[:, rows], block.t[:, None]
+        least_gap = np.full((len(block.t), len(rows)), NEVER, dtype=np.int64)
+        for offset in offsets[places[block.delta[rows]]].T:
+            gap = np.einsum("trl,trl->tr", own, directions[block.t][:, None, :] - directions[(t + offset) % p])
+            np.minimum(least_gap, gap, out=least_gap)
+        np.minimum.at(found, (block.delta[rows][None, :], t), least_gap)
+
+
 def _discs(
     lanes: Lanes, directions: Ints, swept: _Swept, waves: _Waves, slack: Ints, unit: int, error: int, cost: Cost
 ) -> Ints:
@@ -431,14 +467,7 @@ def _discs(
             break
         stop = min(start + STEP, critical)
         evaluated[active] = stop
-        for block in _blocks(lanes, 2 * STEP * lanes.sums.shape[2]):
-            rows = np.flatnonzero(active[block.delta])
-            delta, own, t = block.delta[rows], block.own[:, rows], block.t[:, None]
-            least_gap = np.full((len(block.t), len(rows)), NEVER, dtype=np.int64)
-            for offset in chosen[delta, start:stop].T:
-                gap = np.einsum("trl,trl->tr", own, directions[block.t][:, None, :] - directions[(t + offset) % p])
-                np.minimum(least_gap, gap, out=least_gap)
-            np.minimum.at(found, (delta[None, :], t), least_gap)
+        _evaluate(lanes, directions, np.flatnonzero(active), np.ascontiguousarray(chosen[active, start:stop]), found)
         cost.add("discs", int(active.sum()) * p * STEP * 2 * lanes.sums.shape[2])
     rest = np.concatenate([bounds, np.full((p, 1), NEVER, dtype=np.int64)], axis=1)[d, evaluated]
     found = np.minimum(found, rest[:, None])
@@ -468,7 +497,7 @@ def logits(
     ideals = {k: _Ideal.of(rule, weights[k], unit) for k, rule in rules.items()}
     swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
     # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
-    sizes = int(np.abs(lanes.sums).max(axis=(0, 1)).sum()) >> lost
+    sizes = int(_widths(lanes.sums).sum()) >> lost
     error = waves.error * (sizes + width) + int((np.abs(waves.re) + np.abs(waves.im)).sum(axis=0).max(initial=0)) + 1
 
     def up(value: int) -> int:

@@ -38,6 +38,12 @@ halves(int64_t p, int64_t m, int64_t bits, const int64_t *keys, const int64_t *s
 #define FAST
 #endif
 #define LANES 8 /* at a time */
+#define AHEAD 8 /* neurons: where the processor shall look next */
+#ifdef __GNUC__
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) (void)(address)
+#endif
 
 /* Step t: the last ranks[t][i] entries of neuron i are active. From step to step those between the two ranks become
  * active, or stop being so: sums[x][l] gains or loses values[i][k] * lanes[i][l], x = places[i][k]. After each step the
@@ -53,6 +59,11 @@ sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, c
     for (int64_t t = 0; t < p; t++) {
         for (int64_t i = 0; i < m; i++) {
             int32_t now = ranks[t * m + i], last = t ? ranks[(t - 1) * m + i] : 0;
+            if (i + AHEAD < m) {
+                int64_t next = (i + AHEAD) * p + p - ranks[t * m + i + AHEAD];
+                PREFETCH(places + next);
+                PREFETCH(values + next);
+            }
             int64_t first = p - (now > last ? now : last), end = p - (now > last ? last : now);
             for (int64_t k = i * p + first; k < i * p + end; k++) {
                 int64_t value = now > last ? values[k] : -(int64_t)values[k];
@@ -116,4 +127,26 @@ discs(int64_t rows, int64_t m, int64_t count, int64_t shift, int64_t *restrict w
             network[at + j] = greater(network[at + j], x * x + y * y);
         }
     }
+}
+
+/* logits.py, a few offsets: for every input with a - b = delta[r] and each of its `count` offsets d, found[delta][a + b] is
+ * lowered to (directions[a + b] - directions[a + b + d]) * sums[a][b]; all indices are mod p, 0 <= offsets < p.
+ */
+FAST void
+offsets(int64_t p, int64_t lanes, int64_t rows, int64_t count, const int64_t *delta, const int64_t *offsets,
+        const int64_t *sums, const int64_t *directions, int64_t *restrict found)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t b = 0; b < p; b++) {
+            int64_t a = (b + delta[r]) % p, t = (a + b) % p, least = found[delta[r] * p + t];
+            const int64_t *own = sums + (a * p + b) * lanes, *right = directions + t * lanes;
+            for (int64_t k = 0; k < count; k++) {
+                const int64_t *other = directions + (t + offsets[r * count + k]) % p * lanes;
+                int64_t gap = 0;
+                for (int64_t l = 0; l < lanes; l++)
+                    gap += (right[l] - other[l]) * own[l];
+                least = lesser(least, gap);
+            }
+            found[delta[r] * p + t] = least;
+        }
 }
