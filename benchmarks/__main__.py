@@ -70,10 +70,12 @@ def main() -> int:
     streams = (*folded, "float64, stream", "float32, stream")
     cases, noisy = [], []
     if not quick:
-        for path in sorted(Path("models").glob("*.safetensors")):
-            cases.append(case(path.stem, decode(path.read_bytes(), path.name), streams))
+        models = {
+            path.stem: decode(path.read_bytes(), path.name) for path in sorted(Path("models").glob("*.safetensors"))
+        }
         if PUBLISHED.exists():
-            cases.append(case("published, p99zdpze5l", import_file(PUBLISHED).model, streams))
+            models["published, p99zdpze5l"] = import_file(PUBLISHED).model
+        cases += [case(name, model, streams) for name, model in models.items()]
     for p, n in SIZES[:2] if quick else SIZES:
         cases.append(case(f"synthetic {p}, {n}", synthetic(p, n), folded))
     for p, n, noise in () if quick else NOISE:

@@ -13,8 +13,8 @@ table `size` and a `depth` m, such that the true entries are those of the same e
 
 So every logit is within γ_m·S of the truth, S the largest size of a logit, bounded by the tables' maxima without
 visiting the inputs. The sizes themselves are computed in float64 and raised by one part in 2^20, more than their own
-rounding. A margin is a difference of two logits, taken in float64 and lowered by 2·(the bound) with the same excess; what
-underflows, at most one least normal number per operation, is added. The attention weights of a transformer are
+rounding. A margin is a difference of two logits, taken in float64 and lowered by 2·(the bound) with the same excess;
+what underflows, at most one least normal number per operation, is added. The attention weights of a transformer are
 rationals: a weight that is not a float is one more rounding.
 
 One thread only if the BLAS was told so before numpy was imported (OMP_NUM_THREADS=1); the benchmark does.

@@ -26,8 +26,8 @@ brute force: matrix products in binary64 or binary32 with a proved rounding boun
 ## Against brute force
 
 Processor time in milliseconds, one thread, the least of several rounds in which the methods take turns. Folding the
-network counts on both sides. *Ratio* is float64, folded, over the check: above 1 the check is faster. *Stream* multiplies
-by W_out and W_U in turn, which is less work where the residual stream is narrower than the outputs are many.
+network counts on both sides. *Ratio* is float64, folded, over the check: above 1 the check is faster. *Stream*
+multiplies by W_out and W_U in turn, which is less work where the residual stream is narrower than the outputs are many.
 
 {main}
 

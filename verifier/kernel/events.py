@@ -131,7 +131,7 @@ def _library() -> ctypes.CDLL | None:
             number, array = ctypes.c_int64, ctypes.c_void_p
             library.halves.argtypes = [number] * 3 + [array] * 8
             library.sweep.argtypes = [number] * 4 + [array] * 7 + [number] * 2
-            library.gaps.argtypes = [number] * 3 + [array] * 6
+            library.gaps.argtypes = [number] * 3 + [array] * 7
             library.discs.argtypes = [number] * 4 + [array] * 6
             library.offsets.argtypes = [number] * 4 + [array] * 5
             for function in (library.halves, library.sweep, library.gaps, library.discs, library.offsets):

@@ -164,13 +164,11 @@ def _blocks(lanes: Lanes, width: int) -> Iterator[_Block]:
             yield _Block(now, delta, rows, b, lanes.sums[rows, b])
 
 
-def _relative(lanes: Lanes, block: _Block) -> Ints:
-    """Logits relative to the right one: [T, p, d] with c = t + d mod p."""
-    c = (block.t[:, None] + np.arange(lanes.sums.shape[0], dtype=np.int64)) % lanes.sums.shape[0]
-    if lanes.directions is None:
-        found: Ints = np.take_along_axis(block.own, c[:, None, :], axis=2)
-        return found
-    return exact_product(block.own, np.ascontiguousarray(lanes.directions[c].transpose(0, 2, 1)), "a logit")
+def _relative(block: _Block, p: int) -> Ints:
+    """Exact strategy: logits relative to the right one, [T, p, d] with c = t + d mod p."""
+    c = (block.t[:, None] + np.arange(p, dtype=np.int64)) % p
+    found: Ints = np.take_along_axis(block.own, c[:, None, :], axis=2)
+    return found
 
 
 def _beyond(lanes: Lanes, block: _Block) -> Ints | None:
@@ -334,6 +332,7 @@ def _sweep(
         ranges=zeros(p, p),
         spread=zeros(p, p),
     )
+    written = zeros(0, 0) if lanes.directions is None else np.ascontiguousarray(lanes.directions[:p].T)
     for block in _blocks(lanes, p if full else lanes.sums.shape[2] + 4 * count):
         observe("logits", int(block.t[0]), p)
         own = rounded(block.own[:, :, : len(waves.spans)], lost)
@@ -348,11 +347,13 @@ def _sweep(
             block.raise_to(found.other, exact_product(np.abs(own), waves.spans[:, None], "a rest")[:, :, 0])
         others, right = _beyond(lanes, block), block.own[:, :, :1]
         if full:
-            values = _relative(lanes, block)
-            right = values[:, :, :1]
             if lanes.directions is None:
+                values, at = _relative(block, p), np.zeros(len(block.t), dtype=np.int64)
                 block.raise_to(found.other, _left(values, wave + form[block.delta], waves, lost))
-            _gaps_of(block, values, gaps, found)
+            else:
+                values, at = exact_product(block.own, written, "a logit"), block.t
+            right = values[np.arange(len(at)), :, at][:, :, None]
+            _gaps_of(block, values, at, gaps, found)
         elif others is not None and lanes.directions is not None:
             right = (block.own * lanes.directions[block.t][:, None, :]).sum(axis=2, keepdims=True, dtype=np.int64)
         if others is not None:
@@ -376,16 +377,17 @@ def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
     block.raise_to(found.network, _squares(wave[:, :, : width // 2], wave[:, :, width // 2 :], found.shift))
 
 
-def _gaps_of(block: _Block, values: Ints, gaps: Ints, found: _Swept) -> None:
-    """Theorem A and L where every logit is evaluated: `values` [T, p, d], relative to the right one."""
+def _gaps_of(block: _Block, values: Ints, at: Ints, gaps: Ints, found: _Swept) -> None:
+    """Theorem A and L where every logit is evaluated: `values` [T, p, c] are the logits, the right one at `at` [T]."""
     steps, m, p = values.shape
     if COMPILED is not None:
         least, ranges = zeros(steps, m), zeros(steps, m)
-        arrays = (values, block.delta, gaps, least, ranges, found.spread)
+        arrays = (values, at, block.delta, gaps, least, ranges, found.spread)
         require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "gaps: not contiguous")
         COMPILED.gaps(steps * m, m, p, *(part.ctypes.data for part in arrays))
         found.margins[block.a, block.b], found.ranges[block.a, block.b] = least, ranges
         return
+    values = np.take_along_axis(values, ((at[:, None] + np.arange(p, dtype=np.int64)) % p)[:, None, :], axis=2)
     gap = values[:, :, :1] - values
     found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
     gap -= gaps[block.delta]

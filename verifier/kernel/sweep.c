@@ -84,24 +84,28 @@ sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, c
 static int64_t lesser(int64_t x, int64_t y) { return x < y ? x : y; }
 static int64_t greater(int64_t x, int64_t y) { return x < y ? y : x; }
 
-/* logits.py, every logit: values[r] [p] are the logits of an input relative to the right one, delta[r % m] its a - b.
- * Per input: the least gap values[r][0] - values[r][d], d > 0, and the range of all gaps less the closed form's; and by
+/* logits.py, every logit: values[r] [p] are the logits of an input, the right one at t[r / m], delta[r % m] its a - b.
+ * Per input: the least gap of the right one to that d further (mod p), d > 0, and the range of all gaps less the closed form's; and by
  * delta and d, spread is raised to the size of that difference.
  */
 FAST void
-gaps(int64_t rows, int64_t m, int64_t p, const int64_t *values, const int64_t *delta, const int64_t *form,
-     int64_t *restrict margins, int64_t *restrict ranges, int64_t *restrict spread)
+gaps(int64_t rows, int64_t m, int64_t p, const int64_t *values, const int64_t *t, const int64_t *delta,
+     const int64_t *form, int64_t *restrict margins, int64_t *restrict ranges, int64_t *restrict spread)
 {
     for (int64_t r = 0; r < rows; r++) {
         const int64_t *row = values + r * p, *closed = form + delta[r % m] * p;
-        int64_t *far = spread + delta[r % m] * p, least = INT64_MAX, low = INT64_MAX, high = INT64_MIN;
-        for (int64_t d = 1; d < p; d++)
-            least = lesser(least, row[0] - row[d]);
-        for (int64_t d = 0; d < p; d++) {
-            int64_t left = row[0] - row[d] - closed[d];
-            low = lesser(low, left);
-            high = greater(high, left);
-            far[d] = greater(far[d], greater(left, -left));
+        int64_t *far = spread + delta[r % m] * p, at = t[r / m], right = row[at];
+        int64_t least = INT64_MAX, low = INT64_MAX, high = INT64_MIN;
+        for (int64_t c = 0; c < p; c++)
+            least = lesser(least, right - row[c] + (c == at ? INT64_MAX / 2 : 0));
+        for (int64_t half = 0; half < 2; half++) { /* d < p - at, where c = at + d, and the others */
+            const int64_t *from = row + at - half * p;
+            for (int64_t d = half ? p - at : 0; d < (half ? p : p - at); d++) {
+                int64_t left = right - from[d] - closed[d];
+                low = lesser(low, left);
+                high = greater(high, left);
+                far[d] = greater(far[d], greater(left, -left));
+            }
         }
         margins[r] = least;
         ranges[r] = high - low;
