@@ -65,7 +65,9 @@ def case(name: str, model: Model | FoldedCircuit, methods: tuple[str, ...], as_f
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the two smallest synthetic circuits; writes nothing")
-    quick = parser.parse_args().quick
+    parser.add_argument("--published", type=Path, default=PUBLISHED, help="a published checkpoint, if it is there")
+    arguments = parser.parse_args()
+    quick = arguments.quick
     folded = ("check", "float64", "float32")
     streams = (*folded, "float64, stream", "float32, stream")
     cases, noisy = [], []
@@ -73,8 +75,8 @@ def main() -> int:
         models = {
             path.stem: decode(path.read_bytes(), path.name) for path in sorted(Path("models").glob("*.safetensors"))
         }
-        if PUBLISHED.exists():
-            models["published, p99zdpze5l"] = import_file(PUBLISHED).model
+        if arguments.published.exists():
+            models["published checkpoint"] = import_file(arguments.published).model
         cases += [case(name, model, streams) for name, model in models.items()]
     for p, n in SIZES[:2] if quick else SIZES:
         cases.append(case(f"synthetic {p}, {n}", synthetic(p, n), folded))
