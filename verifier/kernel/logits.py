@@ -407,6 +407,11 @@ def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
     return left
 
 
+def _narrow(count: int) -> int:
+    """Bits of what is multiplied with chords, below 2^31.2: 4·2·count·2^(bits + 32) <= 2^62, as `exact_product` asks."""
+    return 28 - (2 * count).bit_length()
+
+
 def _evaluate(lanes: Lanes, directions: Ints, delta: Ints, offsets: Ints, found: Ints) -> None:
     """Lower found[δ, t] to logit_t − logit_{t+d} for every δ of `delta` [m] and d of its row of `offsets` [m, k]."""
     p, _, width = lanes.sums.shape
@@ -443,7 +448,7 @@ def _discs(
     centre = (swept.low + swept.high) >> 1
     reach = (swept.high - swept.low + 3) >> 1
     radius = size_bound(reach[:, :count], reach[:, count:]) + error
-    drop = max(0, max(largest(centre), largest(radius)).bit_length() - 26)
+    drop = max(0, max(largest(centre), largest(radius)).bit_length() - _narrow(count))
     d = np.arange(p, dtype=np.int64)
     cosines, sines = roots(p, waves.frequencies[:, None] * d)
     one = np.int64(1 << TABLE_BITS)
@@ -561,7 +566,8 @@ def _spread(most: list[list[int]], other: list[int], waves: _Waves, p: int, unit
     """|gap − closed gap| <= Σ_j |1 − e(jd/p)|·|R_j − G_j| + other, by δ and d, in logit units."""
     cosines, sines = roots(p, waves.frequencies[:, None] * np.arange(p, dtype=np.int64))
     chords = size_bound(np.int64(1 << TABLE_BITS) - cosines, sines) + TABLE_ERROR
-    drop = max(0, max(map(max, most), default=0).bit_length() - 26) if waves.frequencies.size else 0
+    count = len(waves.frequencies)
+    drop = max(0, max(map(max, most), default=0).bit_length() - _narrow(count)) if count else 0
     sizes = np.array([[(x >> drop) + 1 for x in row] for row in most], dtype=np.int64).reshape(p, -1)
     found = (exact_product(sizes, chords, "a spread") >> TABLE_BITS) + 1
     total = shifted(found, drop) + np.array(other, dtype=np.int64)[:, None]
