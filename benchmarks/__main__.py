@@ -19,7 +19,9 @@ from verifier.formats import import_file
 from verifier.model import TASK, FoldedCircuit, Model, decode, encode, fold
 
 SIZES = ((31, 128), (59, 512), (113, 512), (251, 1024), (509, 2048), (1021, 4096), (1021, 8192))
-NOISE = tuple((p, n, noise) for p, n in ((113, 512), (251, 1024), (509, 2048)) for noise in (0.002, 0.01, 0.05, 0.2))
+NOISE = tuple(
+    (p, n, noise) for p, n in ((113, 512), (251, 1024), (509, 2048)) for noise in (0.002, 0.01, 0.05, 0.2, 0.5)
+)
 MARGIN_SHARE = 0.5  # of the true least margin, that the directions of the certificates should leave
 SAMPLE = 4 * 10**10  # multiply-adds of one measurement of brute force, at most about
 PUBLISHED = Path("../shared/published/model_p99zdpze5l.pt")

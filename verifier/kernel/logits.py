@@ -408,7 +408,7 @@ def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
 
 
 def _narrow(count: int) -> int:
-    """Bits of what is multiplied with chords, below 2^31.2: 4·2·count·2^(bits + 32) <= 2^62, as `exact_product` asks."""
+    """Bits of what is multiplied with chords, below 2^31.2: 4·2·count·2^(bits + 32) <= 2^62 (`exact_product`)."""
     return 28 - (2 * count).bit_length()
 
 
@@ -520,8 +520,7 @@ def logits(
     cost.add("waves", p * p * (2 * width * count + 30 * count))
     errors, c = np.array(off, dtype=np.int64), np.arange(p, dtype=np.int64)
     delta = np.subtract.outer(c, c) % p
-    widest = zeros(p)
-    np.maximum.at(widest, delta, slack)
+    widest = slack[(c[:, None] + c) % p, c].max(axis=1)
     if lanes.directions is None or p <= limits.FULL_PRODUCT:
         margins, deviations = swept.margins, (swept.ranges + slack + 1) >> 1
         spread = swept.spread + widest[:, None]
