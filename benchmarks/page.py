@@ -48,7 +48,7 @@ over the frequencies or compiled. At p = 113 the product that evaluates every lo
 directions: with a quarter of the margin instead of half there are 12 instead of 47, and the check takes two thirds of
 the time (39 ms in a separate run). At the largest sizes half of the time is event sums. Probably, though this was not
 measured, they wait for memory: the sums of all inputs, some 100 MB at p = 1021, are read and written twice for every
-frequency. There the certificate leaves a few inputs unproved, see the table; the ratio is for the others as well.
+frequency. At p = 1021, n = 4096 the certificate leaves some inputs unproved (see the table); the ratio ignores that.
 
 ## Where the time goes
 
