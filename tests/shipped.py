@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier import pipeline
+from verifier import prove, store
 from verifier.formats import import_file
-from verifier.kernel import Conclusion, Dyadic
+from verifier.kernel import Conclusion, Dyadic, Evidence
 from verifier.model import FoldedCircuit, decode, fold
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,10 +37,10 @@ class Certified:
     """A model with the claim, the certificate, and the conclusion that `certify` would sign."""
 
     path: Path
-    prepared: pipeline.Prepared
+    prepared: store.Prepared
 
     @property
-    def source(self) -> pipeline.Source:
+    def source(self) -> prove.Source:
         return self.prepared.source
 
     @property
@@ -52,14 +52,19 @@ class Certified:
         return self.prepared.certificate
 
     @property
-    def outcome(self) -> pipeline.Outcome:
+    def outcome(self) -> prove.Outcome:
         return self.prepared.outcome
 
     @property
     def conclusion(self) -> Conclusion:
         assert self.outcome.proved, self.outcome.failure
-        assert self.outcome.conclusion is not None
-        return self.outcome.conclusion
+        assert self.outcome.checked is not None
+        return self.outcome.checked.conclusion
+
+    @property
+    def evidence(self) -> Evidence:
+        assert self.outcome.checked is not None
+        return self.outcome.checked.evidence
 
     @property
     def explanation(self) -> Any:
@@ -69,8 +74,8 @@ class Certified:
 @cache
 def certified(path: Path) -> Certified:
     """What `verifier certify` does, up to the signature."""
-    job = pipeline.Job(path, import_file, pipeline.Request(), None, None, Path("nowhere"), ())
-    return Certified(path, pipeline.prepare(job))
+    job = store.Job(path, import_file, prove.Request(), None, prove.MARGIN_SHARE, Path("nowhere"), None)
+    return Certified(path, store.prepare(job))
 
 
 @dataclass(frozen=True)

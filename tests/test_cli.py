@@ -19,7 +19,7 @@ import verifier
 from verifier import __version__, cli
 from verifier.errors import MESSAGE_LIMIT, InputError, VerifierError, one_line
 from verifier.files import FileError
-from verifier.pipeline import Unexplained
+from verifier.prove import Unexplained
 from verifier.proof.reasons import MalformedError, Reason, VerificationError
 
 Install = Callable[[Callable[[argparse.Namespace], int]], None]
@@ -247,7 +247,7 @@ def test_every_error_of_this_package_has_one_base() -> None:
         content = vars(importlib.import_module(name)).values()
         found |= {x for x in content if isinstance(x, type) and issubclass(x, BaseException)}
     own = {x.__name__ for x in found if x.__module__.startswith("verifier.") and not issubclass(x, VerifierError)}
-    assert own == {"Rejected", "NothingToExplain"}
+    assert own == {"Rejected"}
 
 
 def test_out_means_the_same_in_every_command() -> None:
@@ -260,4 +260,4 @@ def test_out_means_the_same_in_every_command() -> None:
             if {"-o", "--out"} & set(action.option_strings):
                 assert action.option_strings == ["-o", "--out"], name
                 found.add(name)
-    assert found == {"train", "import", "export", "certify", "plot", "report", "bench"}
+    assert found == {"train", "import", "certify", "plot", "report", "bench"}

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tests.shipped import MODELS, SHIPPED, SMALL, certified, truth, value
-from verifier import pipeline
+from verifier import prove
 from verifier.model import TENSORS, Model, read_model
 
 FLOAT = 1e-6  # of the float64 logits the executed ones are compared with
@@ -193,11 +193,11 @@ def tf32(x: Tensor, y: Tensor) -> Tensor:
 )
 def test_narrower_formats(semantics: str, product: Product, store: torch.dtype) -> None:
     found = certified(SMALL)
-    request = pipeline.Request(at_least=0, semantics=semantics)
+    request = prove.Request(at_least=0, semantics=semantics)
     claim = request.claims(found.source)[0]
-    outcome = pipeline.run_kernel({}, found.source.data, claim, found.certificate)
-    assert outcome.conclusion is not None
-    bound = value(outcome.conclusion.accuracy.floating_point)
+    outcome = prove.run_kernel({}, found.source.data, claim, found.certificate)
+    assert outcome.checked is not None
+    bound = value(outcome.checked.conclusion.accuracy.floating_point)
     _, tensors, _ = load(SMALL)
     for changed in (tensors, permuted(tensors, 1), permuted(tensors, 2)):
         assert FLOAT < worst(SMALL, product, changed, store) <= bound - FLOAT

@@ -12,12 +12,12 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from tests.shipped import MODELS, ROOT, SHIPPED, SMALL, certified
-from verifier import pipeline
+from verifier import prove
 from verifier.kernel import Rejected
 from verifier.kernel.certificate import read_certificate
 from verifier.kernel.claim import read_claim
 from verifier.proof.canonical import as_json
-from verifier.proof.documents import CONCLUSION
+from verifier.proof.documents import CONCLUSION, schema_text
 from verifier.proof.reasons import MalformedError
 from verifier.proof.shape import check
 
@@ -27,7 +27,7 @@ Path = tuple[str | int, ...]
 
 
 def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text()))
+    return Draft202012Validator(json.loads(schema_text(name)))
 
 
 def decodes_conclusion(value: Any) -> None:
@@ -107,7 +107,7 @@ def test_a_missing_and_an_unknown_field_are_refused_by_both(name: str) -> None:
             assert not strict.is_valid(changed), (path, field)
             assert not accepts(name, changed), (path, field)
             fields += 1
-    assert fields >= 8
+    assert fields >= 7
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -118,6 +118,8 @@ def test_a_value_of_another_type_is_refused_by_both(name: str) -> None:
     for path in objects(good):
         for field in at(good, path):
             for other in others:
+                if field == "gap_error" and other is None:
+                    continue  # none where a lead of the closed form is not positive
                 changed = copy.deepcopy(good)
                 at(changed, path)[field] = other
                 assert not strict.is_valid(changed), (path, field, other)
@@ -128,12 +130,12 @@ def test_a_value_of_another_type_is_refused_by_both(name: str) -> None:
                     assert not accepts(name, changed), (path, field, other)
 
 
-def test_an_exhaustive_conclusion_is_valid() -> None:
+def test_an_exact_conclusion_is_valid() -> None:
     found = certified(SMALL)
-    claim = pipeline.Request(strategy="exhaustive").claims(found.source)[0]
-    outcome = pipeline.run_kernel({}, found.source.data, claim, found.certificate)
-    assert outcome.conclusion is not None
-    value = outcome.conclusion.document()
+    claim = prove.Request(strategy="exact").claims(found.source)[0]
+    outcome = prove.run_kernel({}, found.source.data, claim, found.certificate)
+    assert outcome.checked is not None
+    value = outcome.checked.conclusion.document()
     validator("conclusion").validate(value)
     assert accepts("conclusion", value)
 
@@ -146,5 +148,5 @@ def test_every_field_is_documented(name: str) -> None:
     steps = set(good["cost"]["by_step"]) if name == "conclusion" else set()
     missing = sorted(field for field in names - steps if f"`{field}`" not in DOCUMENTATION)
     assert missing == []
-    schema = json.dumps(json.loads((ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text()))
+    schema = json.dumps(json.loads(schema_text(name)))
     assert not sorted(field for field in names - steps if f'"{field}"' not in schema)

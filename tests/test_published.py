@@ -1,34 +1,41 @@
-"""The published checkpoint (Zhong et al., Model A), which is not part of the project."""
+"""The published checkpoints (Zhong et al.), which are not part of the project."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from verifier import pipeline
+from verifier import prove, store
 from verifier.formats import import_file
 
-CHECKPOINT = Path(__file__).parents[2] / "shared" / "published" / "model_p99zdpze5l.pt"
+FOLDER = Path(__file__).parents[2] / "shared" / "published"
 
 pytestmark = pytest.mark.skipif(
-    not CHECKPOINT.exists(),
-    reason="../shared/published is not there: the published checkpoint was NOT certified",
+    not FOLDER.exists(),
+    reason="../shared/published is not there: the published checkpoints were NOT certified",
 )
 
 
-def test_all_inputs_by_the_linear_pass_in_binary32_with_a_margin_of_five() -> None:
-    job = pipeline.Job(CHECKPOINT, import_file, pipeline.Request(), None, None, Path("nowhere"), ())
-    done = pipeline.prepare(job)
+@pytest.mark.parametrize(
+    ("name", "format", "margin"),
+    [("p99zdpze5l", "zhong", 13.5), ("18c9ev5v5p", "zhong", 10), ("7r4zst7evs", "mlp", 11.5)],
+)
+def test_all_inputs_in_linear_time_in_binary32_and_explained_by_one_sentence(
+    name: str, format: str, margin: float
+) -> None:
+    path = FOLDER / f"model_{name}.pt"
+    job = store.Job(path, import_file, prove.Request(), None, prove.MARGIN_SHARE, Path("nowhere"), None)
+    done = store.prepare(job)
     assert done.outcome.proved
-    c = done.outcome.conclusion
-    assert c is not None
-    accuracy = c.accuracy
-    assert (c.claim.strategy, accuracy.semantics) == ("linear", "binary32")
-    assert accuracy.linear == accuracy.certified_inputs == accuracy.total_inputs == 59**2
-    assert accuracy.min_margin.mantissa * 2.0**accuracy.min_margin.exponent >= 5
-    assert all(np.array(c.margins).reshape(-1) > 0)
-    assert all(bound.relative_bound.mantissa < 2**-1 * 2**-bound.relative_bound.exponent for bound in c.quadrature)
-    assert done.source.imported == "zhong"
-    assert done.source.file_name == "model_p99zdpze5l.safetensors"
+    assert done.outcome.checked is not None
+    conclusion, evidence = done.outcome.checked.conclusion, done.outcome.checked.evidence
+    accuracy = conclusion.accuracy
+    assert (accuracy.strategy, accuracy.semantics) == ("linear", "binary32")
+    assert accuracy.certified_inputs == accuracy.explained_inputs == accuracy.total_inputs == 59**2
+    assert conclusion.closed_form.explains_all
+    assert accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent >= Fraction(margin)
+    assert (evidence.margins > 0).all()
+    assert done.source.imported == format
+    assert done.source.file_name == f"model_{name}.safetensors"

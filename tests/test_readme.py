@@ -32,20 +32,21 @@ def test_the_table_is_what_is_proved(name: str) -> None:
     assert cells()[name] == README.row(name, certified(MODELS / f"{name}.safetensors").prepared), ADVICE
 
 
-@pytest.mark.skipif(not README.PUBLISHED.exists(), reason="../shared/published is not there: its line was NOT checked")
-def test_the_published_checkpoint() -> None:
-    (name,) = [name for name in cells() if name.startswith("published")]
-    assert cells()[name] == README.row(name, README.prepare(README.PUBLISHED)), ADVICE
+@pytest.mark.parametrize("name", README.PUBLISHED)
+def test_the_published_checkpoints(name: str) -> None:
+    path = README.published(name)
+    if not path.exists():
+        pytest.skip("../shared/published is not there: its line was NOT checked")
+    assert cells()[name] == README.row(name, README.prepare(path)), ADVICE
 
 
 def test_the_summary_is_what_is_printed() -> None:
     def timeless(text: str) -> str:
-        text = re.sub(r"\d+\.\d\d s\b", "TIME s", text)
-        return re.sub(r" +\d+\.\d\d$", " TIME", text, flags=re.MULTILINE)
+        return re.sub(r"\d+\.\d\d\d s\b", "TIME s", text)
 
     printed = README.summary_text(certified(MODELS / f"{README.SHOWN}.safetensors").prepared)
     assert timeless(PARTS["summary"]) == timeless(printed), ADVICE
-    assert max(map(len, PARTS["summary"].splitlines())) <= 100
+    assert max(map(len, PARTS["summary"].splitlines())) <= 80
 
 
 def test_links_lead_somewhere() -> None:

@@ -1,4 +1,4 @@
-"""A table of freshly trained models: what the linear pass certifies, what refinement adds, and the truth.
+"""A table of freshly trained models: what is certified and explained, and the truth (*: by one sentence).
 
     python tools/seed_table.py MODEL.safetensors ... > table.md
 
@@ -11,57 +11,48 @@ import sys
 import time
 from pathlib import Path
 
-from verifier import pipeline
-from verifier.console import decimal_bound
-from verifier.kernel import Conclusion, Dyadic, check
+from verifier import prove
+from verifier.results import Document, conclusion_of, lower, upper
 
 HEADER = (
     "model",
     "frequencies",
-    "effort",
-    "operations per parameter",
-    "check, s",
-    "linear pass",
-    "refined",
-    "least margin, linear",
-    "least margin, refined",
-    "true least margin",
+    "certified",
+    "explained",
+    "least margin (true)",
+    "gap error",
+    "directions",
+    "events per parameter",
+    "check, ms",
 )
 
 
-def lower(value: Dyadic) -> str:
-    return decimal_bound(value.mantissa, value.exponent, 4, "lower")
-
-
-def share(conclusion: Conclusion) -> str:
-    accuracy = conclusion.accuracy
-    return f"{accuracy.certified_inputs}/{accuracy.total_inputs}"
+def concluded(source: prove.Source, strategy: str, semantics: str, certificate: bytes) -> Document:
+    request = prove.Request(at_least=0, strategy=strategy, semantics=semantics)
+    found = conclusion_of(prove.run_kernel({}, source.data, request.claims(source)[0], certificate))
+    if found is None:
+        raise SystemExit(f"{source.path}: nothing was proved")
+    return found
 
 
 def row(path: Path) -> list[str]:
-    source = pipeline.read_native(path)
-    attempt = pipeline.prove(source, pipeline.Request(at_least=source.p**2, strategy="linear").claims(source))
-
-    def concluded(strategy: str, semantics: str) -> Conclusion:
-        request = pipeline.Request(at_least=0, strategy=strategy, semantics=semantics, refinement_budget=256)
-        return check(source.data, request.claims(source)[0], attempt.certificate)
-
+    source = prove.read_native(path)
+    certificate = prove.explain(source, prove.MARGIN_SHARE)
     start = time.process_time()
-    linear = concluded("linear", "binary32")
+    linear = concluded(source, "linear", "binary32", certificate)
     seconds = time.process_time() - start
-    refined = concluded("refined", "binary32")
-    truth = concluded("exhaustive", "real").accuracy.true_min_margin
+    exact = concluded(source, "exact", "real", certificate)["accuracy"]
+    accuracy, cost = linear["accuracy"], linear["cost"]
     return [
         path.stem,
-        " ".join(f"{bound.frequency}:{bound.neurons}" for bound in linear.quadrature),
-        str(attempt.explained.effort),
-        f"{sum(linear.operations.values()) / linear.parameters:.0f}",
-        f"{seconds:.1f}",
-        share(linear),
-        share(refined),
-        lower(linear.accuracy.min_margin),
-        lower(refined.accuracy.min_margin),
-        lower(truth[0]) if truth else "",
+        " ".join(f"{bound['frequency']}:{bound['neurons']}" for bound in linear["quadrature"]),
+        f"{accuracy['certified_inputs']}/{accuracy['total_inputs']}",
+        f"{accuracy['explained_inputs']}" + " *" * linear["closed_form"]["explains_all"],
+        f"{lower(accuracy['min_margin'], 4)} ({lower(exact['true_min_margin'][0], 4)})",
+        upper(accuracy["gap_error"], 3) if accuracy["gap_error"] else "",
+        str(linear["certificate"]["directions"]),
+        f"{cost['events'] / cost['parameters']:.2f}",
+        f"{1000 * seconds:.0f}",
     ]
 
 

@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 COMMANDS: dict[str, str] = {
     "train": "train a transformer that adds modulo p",
     "import": "turn a checkpoint of another format into a native model file",
-    "export": "explain a model and write its certificate",
     "check": "check a certificate against a model",
-    "certify": "export, check and sign, in one go",
+    "certify": "explain, check and sign, in one go",
     "verify": "verify a signed proof against a model and a policy",
     "gate": "require a proof that meets the policy for every model",
     "keygen": "make a signing key",

@@ -1,42 +1,38 @@
 """A conclusion for people and for programs: the aligned summary, and the object that `--json` prints.
 
-Every number here was proved, except where it is called an estimate or is a time or a count of steps. Bounds
-are decimals rounded outward: upper bounds up, lower bounds down.
+Every number here was proved, except where it is called an estimate or is a time. Bounds are decimals rounded outward:
+upper bounds up, lower bounds down.
 """
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verifier.console import GAP, decimal_bound, print_table, say
-from verifier.kernel.conclusion import Conclusion, Dyadic, QuadratureBound
 from verifier.proof.statement import relative_network_error
 
 if TYPE_CHECKING:
-    from verifier.pipeline import Explained, Outcome, Trial
+    from verifier.prove import Attempt, Outcome
 
+Document = dict[str, Any]
 JSON_DIGITS, TEXT_DIGITS = 10, 4
-WIDTH = 100
+WIDTH = 80
 LISTED = 10
-"""How many uncertified inputs the summary lists; `--json` lists all."""
-
-NAIVE = Dyadic(466_647_228_127, -40)
-"""4/(3π) rounded up: the error bound of a quadrature rule about which nothing is known (weights sum to 2π)."""
+"""How many uncertified or wrong inputs the summary lists; `--json` lists up to 256, as the conclusion does."""
 
 METHODS = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
+UPPER = {*METHODS, "network_error", "max_error", "error", "gap_error", "floating_point"}
 BUDGET_NAMES = {
-    "quadrature": "quadrature error (Theorem Q)",
-    "profile": "profile: what is not a pure cosine",
-    "other_frequencies": "written at other frequencies",
-    "band": "band: neurons near their kink",
-    "output_residual": "output rest of the neurons",
-    "skip": "skip connection",
+    "quadrature": "quadrature (Theorem Q)",
+    "profile": "real neurons, besides",
+    "other_frequencies": "at other frequencies",
+    "output_rest": "outside the directions",
     "fixed_point": "fixed point",
+    "attention": "attention intervals",
 }
 
 
@@ -47,178 +43,106 @@ class Result:
     **Fields**
 
     - `model`: the file, as the user named it; `outcome`: what the kernel said.
-    - `explained`: how the certificate was found; None when it was given.
+    - `attempt`: how the certificate was found; None when it was given.
     - `files`: what was written, or is there, by kind. `signed_by`: whose signature the proof has.
     - `kept`: the proof was there already, and is still good.
-    - `notes`: what the user should know.
+    - `assumptions`: what an import took for granted, as phrases. `notes`: what else the user should know.
     """
 
     model: str
     outcome: Outcome
-    explained: Explained | None = None
+    attempt: Attempt | None = None
     files: Mapping[str, str] | None = None
     signed_by: str = ""
     kept: bool = False
+    assumptions: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def upper(number: Dyadic, digits: int = JSON_DIGITS) -> str:
-    return decimal_bound(number.mantissa, number.exponent, digits, "upper")
+def upper(number: Mapping[str, Any], digits: int = JSON_DIGITS) -> str:
+    return decimal_bound(int(number["mantissa"]), number["exponent"], digits, "upper")
 
 
-def lower(number: Dyadic, digits: int = JSON_DIGITS) -> str:
-    return decimal_bound(number.mantissa, number.exponent, digits, "lower")
+def lower(number: Mapping[str, Any], digits: int = JSON_DIGITS) -> str:
+    return decimal_bound(int(number["mantissa"]), number["exponent"], digits, "lower")
 
 
-def fraction(number: Dyadic) -> Fraction:
+def fraction(number: Mapping[str, Any]) -> Fraction:
     """The exact value."""
-    return number.mantissa * Fraction(2) ** number.exponent
+    return Fraction(int(number["mantissa"])) * Fraction(2) ** int(number["exponent"])
 
 
-def total(numbers: Iterable[Dyadic]) -> Dyadic:
+def total(numbers: Iterable[Mapping[str, Any]]) -> Document:
     """The exact sum."""
-    items = list(numbers)
-    exponent = min((item.exponent for item in items), default=0)
-    return Dyadic(sum(item.mantissa << (item.exponent - exponent) for item in items), exponent)
+    items = [(int(item["mantissa"]), item["exponent"]) for item in numbers]
+    exponent = min((exponent for _, exponent in items), default=0)
+    return {"mantissa": sum(mantissa << (x - exponent) for mantissa, x in items), "exponent": exponent}
 
 
-def document(result: Result) -> dict[str, object]:
-    """The object that `--json` prints."""
-    outcome = result.outcome
-    status: dict[str, object] = {"proved": outcome.proved}
+def conclusion_of(outcome: Outcome) -> Document | None:
+    """The conclusion's document, if anything was proved."""
+    return None if outcome.checked is None else outcome.checked.conclusion.document()
+
+
+def document(result: Result) -> Document:
+    """The object that `--json` prints: the conclusion, its dyadics as decimals rounded outward."""
+    outcome, found = result.outcome, conclusion_of(result.outcome)
+    status: Document = {"proved": outcome.proved}
     if not outcome.proved:
         status["reason"] = outcome.failure
-    if outcome.conclusion is not None:
-        status |= conclusion_document(outcome.conclusion, outcome, result.model)
-    else:
+    if found is None:
         status["model"] = {"file": result.model}
-    if result.explained is not None:
-        status["explanation"] = explained_document(result.explained)
+    else:
+        status |= _decimals(found)
+        status["model"] = {"file": result.model, **status["model"]}
+        status["cost"]["seconds"] = round(outcome.seconds, 3)
+    if result.attempt is not None:
+        status["explanation"] = {"seconds": round(result.attempt.seconds, 3)}
+        status["answers"] = answers(result)
     if result.files is not None:
         status["files"] = dict(result.files)
         status["signed_by"] = result.signed_by
         status["kept"] = result.kept
-    return status | {"notes": list(result.notes)}
+    return status | {"assumptions": list(result.assumptions), "notes": list(result.notes)}
 
 
-def conclusion_document(c: Conclusion, outcome: Outcome, model: str) -> dict[str, object]:
-    """What was proved."""
-    operations = sum(c.operations.values())
-    claim = c.claim
-    return {
-        "theorem": c.theorem(),
-        "model": {
-            "file": model,
-            "sha256": c.model_sha256,
-            "p": c.p,
-            "outputs": c.outputs,
-            "neurons": c.neurons,
-            "parameters": c.parameters,
-        },
-        "claim": {
-            "sha256": c.claim_sha256,
-            "certified_inputs": claim.certified_inputs,
-            "strategy": claim.strategy,
-            "semantics": claim.semantics,
-            "refinement_budget": claim.refinement_budget,
-        },
-        "certificate": {"sha256": c.certificate_sha256, **c.explanation},
-        "quadrature": [
-            {
-                "frequency": bound.frequency,
-                "neurons": bound.neurons,
-                "families": outcome.families.get(bound.frequency, 0),
-                **{name: upper(getattr(bound, name)) for name in METHODS},
-                "network_error": upper(bound.network_error),
-                "amplitude": lower(bound.amplitude),
-                "relative_network_error": _network(bound, JSON_DIGITS),
-                "naive": upper(NAIVE),
-            }
-            for bound in c.quadrature
-        ],
-        "logits": {
-            "max_error": upper(c.logits.max_error),
-            "naive": upper(c.logits.naive),
-            "budget": {
-                name: upper(term) if isinstance(term, Dyadic) else {str(k): upper(x) for k, x in term.items()}
-                for name, term in c.logits.budget.items()
-            },
-        },
-        "accuracy": _accuracy_document(c),
-        "cost": {
-            "parameters": c.parameters,
-            "ball_operations": operations,
-            "per_parameter": _ratio(operations, c.parameters, 3),
-            "by_step": dict(sorted(c.operations.items())),
-            "brute_force": brute_force(c),
-            "seconds": round(outcome.seconds, 3),
-        },
-    }
+def _decimals(value: Any, name: str = "") -> Any:
+    """Dyadics as decimals: bounds from above and terms of the budget up, the others down; of a pair, both ways."""
+    if isinstance(value, dict):
+        if value.keys() == {"mantissa", "exponent"}:
+            return (upper if name in UPPER else lower)(value)
+        return {k: _decimals(v, "max_error" if name in ("budget", "max_error") else k) for k, v in value.items()}
+    if isinstance(value, list):
+        if len(value) == 2 and all(isinstance(x, dict) and x.keys() == {"mantissa", "exponent"} for x in value):
+            return [lower(value[0]), upper(value[1])]
+        return [_decimals(item, name) for item in value]
+    return value
 
 
-def _accuracy_document(c: Conclusion) -> dict[str, object]:
-    accuracy = c.accuracy
-    found: dict[str, object] = {
-        "certified_inputs": accuracy.certified_inputs,
-        "total_inputs": accuracy.total_inputs,
-        "linear": accuracy.linear,
-        "refined": accuracy.refined,
-        "exhaustive": accuracy.exhaustive,
-        "min_margin": lower(accuracy.min_margin),
-        "semantics": accuracy.semantics,
-        "floating_point": upper(accuracy.floating_point),
-        "uncertified": [
-            {"a": a, "b": b, "margin": lower(margin), "missing": upper(_negative(margin))}
-            for a, b, margin in uncertified(c)
-        ],
-    }
-    for name, ends in (("true_min_margin", accuracy.true_min_margin), ("max_deviation", accuracy.max_deviation)):
-        if ends is not None:
-            found[name] = [lower(ends[0]), upper(ends[1])]
-    return found
+def answers(result: Result) -> Document | None:
+    """How many inputs are answered right and proved, right and not proved, and wrong; None where it is not known.
+
+    What is right but not proved, and what is wrong, the exact strategy knows.
+    """
+    exact = _exact(result)
+    found = conclusion_of(result.outcome)
+    if found is None:
+        return None
+    certified, inputs = found["accuracy"]["certified_inputs"], found["accuracy"]["total_inputs"]
+    if exact is None:
+        return {"proved": certified, "open": inputs - certified} if certified < inputs else {"proved": certified}
+    wrong = exact["accuracy"]["wrong_inputs"]
+    return {"proved": certified, "not_proved": inputs - certified - wrong, "wrong": wrong}
 
 
-def explained_document(explained: Explained) -> dict[str, object]:
-    """Which effort the explainer chose, and what each that was tried bought and cost."""
-    return {
-        "effort": explained.effort,
-        "trials": [_trial_document(trial) for trial in explained.trials],
-        "seconds": round(explained.seconds, 3),
-    }
-
-
-def _trial_document(trial: Trial) -> dict[str, object]:
-    c = trial.outcome.conclusion
-    tried: dict[str, object] = {"effort": trial.effort, "proved": trial.outcome.proved}
-    if c is not None:
-        tried |= {
-            "certified_inputs": c.accuracy.certified_inputs,
-            "total_inputs": c.accuracy.total_inputs,
-            "min_margin": lower(c.accuracy.min_margin),
-            "per_parameter": _ratio(sum(c.operations.values()), c.parameters, 3),
-        }
-    return tried | {"seconds": round(trial.outcome.seconds, 3)}
-
-
-def uncertified(c: Conclusion) -> list[tuple[int, int, Dyadic]]:
-    """Every input that is not certified with its margin, zero or less; the worst first."""
-    failing = sorted((margin, a, b) for a, row in enumerate(c.margins) for b, margin in enumerate(row) if margin <= 0)
-    return [(a, b, Dyadic(margin, c.margin_exponent)) for margin, a, b in failing]
-
-
-def _negative(number: Dyadic) -> Dyadic:
-    return Dyadic(-number.mantissa, number.exponent)
-
-
-def brute_force(c: Conclusion) -> int:
-    """Multiply-adds of evaluating every logit of every input: n·p²·q."""
-    return c.p**2 * c.neurons * c.outputs
-
-
-def _ratio(numerator: int, denominator: int, places: int) -> str:
-    """A quotient with so many decimal places, rounded up."""
-    scaled = -(-numerator * 10**places // denominator)
-    return f"{scaled // 10**places}.{scaled % 10**places:0{places}d}"
+def _exact(result: Result) -> Document | None:
+    """The conclusion of the exact strategy, whether or not it proved the claim."""
+    outcomes = [result.outcome, *(result.attempt.others.values() if result.attempt is not None else ())]
+    for outcome in outcomes:
+        found = conclusion_of(outcome)
+        if found is not None and found["accuracy"]["strategy"] == "exact":
+            return found
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,82 +158,130 @@ class Table:
 def show(result: Result, *, quiet: bool = False) -> None:
     """Print the summary of one model."""
     for table in summary(result):
-        print_table(table.header, table.rows, title=table.title, align=table.align, quiet=quiet)
+        say(title_text(table), quiet=quiet)
+        print_table(table.header, table.rows, align=table.align, quiet=quiet)
         say(quiet=quiet)
 
 
+def title_text(table: Table) -> str:
+    """A table's title in lines of at most `WIDTH` columns."""
+    return "\n".join(textwrap.wrap(table.title, WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
 def summary(result: Result) -> list[Table]:
-    """The summary, 100 columns wide at most but for long file names."""
-    outcome, c = result.outcome, result.outcome.conclusion
+    """The summary, 80 columns wide at most but for long file names."""
+    found = conclusion_of(result.outcome)
     rows = [("model", result.model)]
-    if c is None:
-        rows.append(("reason", outcome.failure))
+    if found is None:
+        rows.append(("reason", result.outcome.failure))
         return [Table("NOT PROVED, and nothing was proved instead", ("", ""), _wrapped(rows), "ll")]
-    tables = [
-        Table(_headline(result, c), ("", ""), _wrapped(rows + _facts(result, c)), "ll"),
-        _quadrature_table(c, outcome),
-        _budget_table(c),
-    ]
-    if result.explained is not None and len(result.explained.trials) > 1:
-        tables.append(_trials_table(result.explained))
-    if c.accuracy.certified_inputs < c.accuracy.total_inputs:
-        tables.append(_uncertified_table(c))
+    tables = [Table(headline(result, found), ("", ""), _wrapped(rows + _facts(result, found)), "ll")]
+    if found["quadrature"]:
+        tables.append(_quadrature_table(found))
+    tables.append(_budget_table(found))
+    accuracy = found["accuracy"]
+    if accuracy["uncertified"]:
+        tables.append(_uncertified_table(found))
+    exact = _exact(result)
+    if exact is not None and exact["accuracy"]["wrong"]:
+        tables.append(_wrong_table(exact))
     return tables
 
 
-def _headline(result: Result, c: Conclusion) -> str:
-    certified, inputs = c.accuracy.certified_inputs, c.accuracy.total_inputs
+def headline(result: Result, found: Document) -> str:
+    accuracy, p = found["accuracy"], found["model"]["p"]
+    certified, inputs = accuracy["certified_inputs"], accuracy["total_inputs"]
     if not result.outcome.proved:
-        return f"NOT PROVED: {certified} of {inputs} inputs certified, the claim says {c.claim.certified_inputs}"
+        return (
+            f"NOT PROVED: {certified} of {inputs} inputs certified, the claim says {found['claim']['certified_inputs']}"
+        )
     count = f"all {inputs} inputs" if certified == inputs else f"at least {certified} of the {inputs} inputs"
     state = "already certified" if result.kept else "PROVED"
-    return f"{state}: for {count} (a, b) the largest logit is that of (a + b) mod {c.p}"
+    given = "".join(f", {assumption}" for assumption in result.assumptions)
+    return f"{state}{given}: for {count} (a, b) the largest logit is that of (a + b) mod {p}"
 
 
-def _facts(result: Result, c: Conclusion) -> list[tuple[str, str]]:
-    accuracy, outcome = c.accuracy, result.outcome
-    operations = sum(c.operations.values())
-    shape = f"p = {c.p}, {c.neurons} neurons, {c.outputs} outputs, {c.parameters} circuit parameters"
-    by = [("the linear pass", accuracy.linear), ("refinement", accuracy.refined), ("exhaustion", accuracy.exhaustive)]
-    how = ", ".join(f"{count} by {name}" for name, count in by if count)
-    least = lower(accuracy.min_margin, TEXT_DIGITS)
+def _facts(result: Result, c: Document) -> list[tuple[str, str]]:
+    accuracy, model, cost, form = c["accuracy"], c["model"], c["cost"], c["closed_form"]
+    inputs, least = accuracy["total_inputs"], lower(accuracy["min_margin"], TEXT_DIGITS)
+    everything = accuracy["certified_inputs"] == inputs
+    strategies = {"linear": "in linear time", "exact": "from exact logits", "semi-linear": "by one dense pass"}
+    shape = (
+        f"p = {model['p']}, {model['neurons']} neurons, {model['outputs']} outputs, {model['parameters']} parameters"
+    )
     rows = [
-        ("sha256", c.model_sha256),
+        ("sha256", model["sha256"]),
         ("network", shape),
-        ("certified", f"{accuracy.certified_inputs} of {accuracy.total_inputs} inputs" + f" ({how})" * bool(how)),
-        ("margin", f"the right logit leads every other one by at least {least}, at every input"),
+        ("certified", f"{accuracy['certified_inputs']} of {inputs} inputs, {strategies[accuracy['strategy']]}"),
+        (
+            "margin",
+            f"the right logit leads every other one by at least {least}"
+            if everything
+            else f"{least} at the worst input",
+        ),
     ]
-    if accuracy.certified_inputs < accuracy.total_inputs:
-        rows[-1] = ("margin", f"at least {least} at every input; positive where certified")
-    if accuracy.true_min_margin is not None:
-        low, high = (accuracy.true_min_margin[0], accuracy.true_min_margin[1])
-        rows.append(("true margin", f"{lower(low, 6)} to {upper(high, 6)}, in exact arithmetic (least of all inputs)"))
-    if accuracy.semantics == "real":
+    found = answers(result)
+    if found is not None and "wrong" in found and not everything:
+        text = f"{found['proved']} right and proved, {found['not_proved']} not proved, {found['wrong']} proved wrong"
+        rows.append(("answers", text))
+    if accuracy["semantics"] == "real":
         rows.append(("arithmetic", "exact (real numbers)"))
     else:
-        off = upper(accuracy.floating_point, TEXT_DIGITS)
-        rows.append(("arithmetic", f"{accuracy.semantics}: every executed logit is within {off} of the exact one"))
-    error, naive = upper(c.logits.max_error, TEXT_DIGITS), upper(c.logits.naive, TEXT_DIGITS)
-    shared = "but for an amount that all logits of one input share"
-    near = f"every exact logit is within {error} of it, {shared}; with the naive quadrature bound {naive}"
-    rows.append(("closed form", near))
-    if accuracy.max_deviation is not None:
-        low, high = accuracy.max_deviation
-        rows.append(("deviation", f"the largest true distance from it is {lower(low, 6)} to {upper(high, 6)}"))
-    counts = (f"{count} {name.replace('_', ' ')}" for name, count in c.explanation.items() if count)
+        off = upper(accuracy["floating_point"], TEXT_DIGITS)
+        rows.append(("arithmetic", f"{accuracy['semantics']}: every executed logit is within {off} of the exact one"))
+    if model["attention"]["kind"] == "softmax":
+        rows.append(("attention", attention_words(model["attention"])))
+    error, gap = upper(form["error"], TEXT_DIGITS), lower(form["least_gap"], TEXT_DIGITS)
+    if form["explains_all"]:
+        sentence = f"every logit is within {error} of the closed form, whose right answer always leads by {gap} or more"
+        rows.append(("explained", f"all {inputs} inputs by one sentence: {sentence}"))
+    else:
+        share = f"{accuracy['explained_inputs']} of {inputs} inputs by the closed form alone"
+        rows.append(("explained", f"{share} (its error {error}, its least lead {gap})"))
+    if accuracy["gap_error"] is not None:
+        relative = upper(accuracy["gap_error"], TEXT_DIGITS)
+        rows.append(("gap error", f"every lead is that of the closed form, up to a relative error of {relative}"))
+    parts = c["certificate"]
+    counts = [f"{parts['families']} families", f"{parts['directions']} output directions"]
+    counts += [f"{parts['others']} neurons outside families"] * bool(parts["others"])
     rows.append(("explanation", ", ".join(counts)))
-    per = _ratio(operations, c.parameters, 1)
-    cost = f"{operations} ball operations, {per} per parameter, {outcome.seconds:.2f} s"
-    rows.append(("cost", f"{cost}; brute force: {brute_force(c)} multiply-adds"))
+    seconds = f"{result.outcome.seconds:.3f} s; {cost['operations']} operations"
+    brute = f"brute force: {cost['brute_force']} multiply-adds"
+    rows.append(("cost", f"{seconds}, {cost['per_parameter']} per parameter; {cost['events']} events; {brute}"))
     if result.files is not None:
-        label = "files"
-        for name in result.files.values():
-            rows.append((label, name))
-            label = ""
+        labels = ["files", *[""] * (len(result.files) - 1)]
+        rows += list(zip(labels, result.files.values(), strict=True))
     if result.signed_by:
         rows.append(("signed by", result.signed_by))
     rows += [("note", note) for note in result.notes]
     return rows
+
+
+def attention_words(attention: Mapping[str, Any]) -> str:
+    """The range of the weights of a learned attention, to three digits."""
+    ranges = [f"{float(Fraction(low)):.3f} to {float(Fraction(high)):.3f}" for low, high in attention["ranges"]]
+    return f"softmax of the network's own scores: weights from {', '.join(ranges)} at its positions"
+
+
+def causes(result: Result) -> list[str]:
+    """What keeps inputs from being certified, by size, and what would succeed."""
+    found, exact = conclusion_of(result.outcome), _exact(result)
+    if found is None:
+        return []
+    accuracy, budget = found["accuracy"], found["logits"]["budget"]
+    least, off = fraction(accuracy["min_margin"]), 2 * fraction(accuracy["floating_point"])
+    losses = [("the bound of the arithmetic", off), ("attention intervals", 2 * fraction(budget["attention"]))]
+    if exact is not None:
+        lost = fraction(exact["accuracy"]["min_margin"]) - least
+        losses.append(("what the explanation leaves out", lost))
+    losses = sorted(((name, size) for name, size in losses if size > 0), key=lambda item: -item[1])
+    notes = [f"{name} takes up to {float(size):.3g} of a margin" for name, size in losses]
+    if least + off > 0 >= least:
+        notes.append("in exact arithmetic (--semantics real) every input would be certified")
+    if accuracy["certified_inputs"]:
+        strategy = accuracy["strategy"]
+        notes.append(f"--at-least {accuracy['certified_inputs']} --strategy {strategy} claims what was proved")
+    return notes
 
 
 def _wrapped(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -318,116 +290,87 @@ def _wrapped(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     room = WIDTH - max(len(label) for label, _ in rows) - len(GAP)
     lines = []
     for label, text in rows:
-        parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
         lines += [(label * (index == 0), part) for index, part in enumerate(parts)]
     return lines
 
 
-def _quadrature_table(c: Conclusion, outcome: Outcome) -> Table:
-    header = (
-        *("frequency", "neurons", "families", "rectangle", "harmonic", "arc sum", "bound", "naive", "relative"),
-        "network",
-    )
-    naive = upper(NAIVE, TEXT_DIGITS)
+def _quadrature_table(c: Document) -> Table:
+    header = ("k", "neurons", "rectangle", "harmonic", "arc sum", "bound", "relative", "network")
     rows = []
-    for bound in c.quadrature:
-        values = [upper(getattr(bound, name), TEXT_DIGITS) for name in METHODS]
-        families = str(outcome.families.get(bound.frequency, 0))
-        cells = (str(bound.frequency), str(bound.neurons), families)
-        rows.append((*cells, *values[:-1], naive, values[-1], _network(bound, TEXT_DIGITS) or "unknown"))
-    title = "quadrature error bounds (Theorem Q; weights sum to 2π; network: relative, of the network itself)"
+    for bound in c["quadrature"]:
+        values = [upper(bound[name], TEXT_DIGITS) for name in METHODS]
+        network = relative_network_error(fraction(bound["network_error"]), fraction(bound["amplitude"]))
+        last = "unknown" if network is None else f"{-(-network.numerator * 1000 // network.denominator) / 1000:.3f}"
+        rows.append((str(bound["frequency"]), str(bound["neurons"]), *values, last))
+    title = "quadrature error by frequency k (Theorem Q; weights sum to 2π; relative: to the naive bound 0.4245)"
     return Table(title, header, rows, "r" * len(header))
 
 
-def _network(bound: QuadratureBound, digits: int) -> str | None:
-    """The network's own error at a frequency over the naive bound; None where none is known."""
-    relative = relative_network_error(fraction(bound.network_error), fraction(bound.amplitude))
-    if relative is None:
-        return None
-    return decimal_bound(-(-relative.numerator * 2**64 // relative.denominator), -64, digits, "upper")
-
-
-def largest_term(c: Conclusion) -> str:
+def largest_term(c: Document) -> str:
     """The largest term of the error budget, in words and with its bound."""
-    whole = {name: term if isinstance(term, Dyadic) else total(term.values()) for name, term in c.logits.budget.items()}
+    whole = {name: _whole(term) for name, term in c["logits"]["budget"].items()}
     name = max(whole, key=lambda name: fraction(whole[name]))
     return f"{BUDGET_NAMES.get(name, name)}, {upper(whole[name], TEXT_DIGITS)}"
 
 
-def _budget_table(c: Conclusion) -> Table:
+def _whole(term: Document) -> Document:
+    return term if "mantissa" in term else total(term.values())
+
+
+def _budget_table(c: Document) -> Table:
     rows = []
-    for name, term in c.logits.budget.items():
-        if isinstance(term, Dyadic):
-            parts, whole = "", term
-        else:
+    for name, term in c["logits"]["budget"].items():
+        parts = ""
+        if "mantissa" not in term:
             listed = sorted(term.items(), key=lambda item: -fraction(item[1]))
-            shown = [f"{k}: {upper(x, TEXT_DIGITS)}" for k, x in listed[:4]]
-            more = f", {len(listed) - 4} more" if len(listed) > 4 else ""
-            parts, whole = ", ".join(shown) + more, total(term.values())
-        rows.append((BUDGET_NAMES.get(name, name), upper(whole, TEXT_DIGITS), parts))
-    rows.append(("all together, at any one input", upper(c.logits.max_error, TEXT_DIGITS), ""))
-    return Table("error budget of the logits (Theorem L)", ("term", "bound", "by frequency"), rows, "lrl")
+            shown = [f"{k}: {upper(x, 3)}" for k, x in listed[:3]]
+            parts = ", ".join(shown) + (f", {len(listed) - 3} more" if len(listed) > 3 else "")
+        rows.append((BUDGET_NAMES.get(name, name), upper(_whole(term), TEXT_DIGITS), parts))
+    rows.append(("together, at any input", upper(c["logits"]["max_error"], TEXT_DIGITS), ""))
+    title = "distance of a logit from the closed form (Theorem L), and what it is made of"
+    return Table(title, ("term", "at most", "by frequency"), rows, "lrl")
 
 
-def show_trials(explained: Explained, *, quiet: bool = False) -> None:
-    """Print what each effort bought and cost, if any was tried."""
-    if explained.trials:
-        table = _trials_table(explained)
-        say(quiet=quiet)
-        print_table(table.header, table.rows, title=table.title, align=table.align, quiet=quiet)
-
-
-def explanation_counts(certificate: bytes) -> dict[str, int]:
-    """How many there are of what a certificate speaks of; not proved, since it has not been checked."""
-    value = json.loads(certificate)
-    counts = {name: len(value[name]) for name in ("families", "output_frequencies", "outliers", "on", "off")}
-    return counts | {"cells": value["cells"] * value["p"]}
-
-
-def _trials_table(explained: Explained) -> Table:
-    rows = []
-    for trial in explained.trials:
-        c = trial.outcome.conclusion
-        cells = ("", "", "")
-        if c is not None:
-            cells = (
-                f"{c.accuracy.certified_inputs}/{c.accuracy.total_inputs}",
-                lower(c.accuracy.min_margin, TEXT_DIGITS),
-                _ratio(sum(c.operations.values()), c.parameters, 1),
-            )
-        chosen = " (chosen)" * (trial.effort == explained.effort)
-        rows.append((f"{trial.effort}{chosen}", *cells, f"{trial.outcome.seconds:.2f}"))
-    header = ("effort", "certified", "margin", "operations per parameter", "seconds")
-    return Table("efforts tried", header, rows, "lrrrr")
-
-
-def _uncertified_table(c: Conclusion) -> Table:
-    failing = uncertified(c)
+def _uncertified_table(c: Document) -> Table:
+    accuracy, p = c["accuracy"], c["model"]["p"]
     rows = [
-        (str(a), str(b), str((a + b) % c.p), upper(_negative(margin), TEXT_DIGITS)) for a, b, margin in failing[:LISTED]
+        (str(x["a"]), str(x["b"]), str((x["a"] + x["b"]) % p), lower(x["margin"], TEXT_DIGITS))
+        for x in accuracy["uncertified"][:LISTED]
     ]
-    more = f", the worst {LISTED} of them (--json lists all)" if len(failing) > LISTED else ""
-    title = f"{len(failing)} inputs are not certified{more}"
-    return Table(title, ("a", "b", f"a + b mod {c.p}", "margin missing"), rows, "rrrr")
+    count = accuracy["uncertified_inputs"]
+    title = f"{count} inputs are not certified" + (f", the worst {LISTED} of them" if count > LISTED else "")
+    return Table(title, ("a", "b", f"a + b mod {p}", "margin"), rows, "rrrr")
+
+
+def _wrong_table(c: Document) -> Table:
+    accuracy, p = c["accuracy"], c["model"]["p"]
+    rows = [
+        (str(x["a"]), str(x["b"]), str((x["a"] + x["b"]) % p), str(x["answer"]), lower(x["margin"], TEXT_DIGITS))
+        for x in accuracy["wrong"][:LISTED]
+    ]
+    count = accuracy["wrong_inputs"]
+    title = f"{count} inputs are answered wrong" + (f", the worst {LISTED} of them" if count > LISTED else "")
+    return Table(title, ("a", "b", f"a + b mod {p}", "the network says", "by at least"), rows, "rrrrr")
 
 
 def overview(entries: Sequence[tuple[str, str, Result | None]], *, quiet: bool = False) -> None:
     """Print one line per model: (name, state, result)."""
-    header = ("model", "state", "certified", "semantics", "margin", "per parameter", "kernel seconds")
+    header = ("model", "state", "certified", "explained", "margin", "seconds")
     rows = [(name, state, *_overview_cells(result)) for name, state, result in entries]
-    print_table(header, rows, align="llrlrrr", quiet=quiet)
+    print_table(header, rows, align="llrrrr", quiet=quiet)
     say(quiet=quiet)
 
 
-def _overview_cells(result: Result | None) -> tuple[str, str, str, str, str]:
-    c = None if result is None else result.outcome.conclusion
-    if result is None or c is None:
-        return "", "", "", "", ""
-    accuracy = c.accuracy
+def _overview_cells(result: Result | None) -> tuple[str, str, str, str]:
+    found = None if result is None else conclusion_of(result.outcome)
+    if result is None or found is None:
+        return "", "", "", ""
+    accuracy = found["accuracy"]
+    inputs = accuracy["total_inputs"]
     return (
-        f"{accuracy.certified_inputs}/{accuracy.total_inputs}",
-        accuracy.semantics,
-        lower(accuracy.min_margin, TEXT_DIGITS),
-        _ratio(sum(c.operations.values()), c.parameters, 1),
-        f"{result.outcome.seconds:.2f}",
+        f"{accuracy['certified_inputs']}/{inputs}",
+        f"{accuracy['explained_inputs']}/{inputs}",
+        lower(accuracy["min_margin"], TEXT_DIGITS),
+        f"{result.outcome.seconds:.3f}",
     )

@@ -69,11 +69,11 @@ def require_well_formed(circuit: FoldedCircuit, certificate: bytes) -> dict[str,
 
 
 GOALS = {  # directions, error at most, gap error at most, explained
-    "pizza-p59-a": (14, 3.0, 0.14, 1.0),
-    "pizza-p59-b": (24, 2.7, 0.16, 1.0),
-    "pizza-p59-c": (25, 1.8, 0.16, 1.0),
-    "pizza-p59-three": (15, 17.0, 0.65, 590 / 3481),
-    "pizza-p23": (13, 2.7, 0.20, 1.0),
+    "pizza-p59-a": (19, 3.0, 0.14, 1.0),
+    "pizza-p59-b": (28, 2.7, 0.16, 1.0),
+    "pizza-p59-c": (30, 1.8, 0.16, 1.0),
+    "pizza-p59-three": (18, 17.0, 0.65, 590 / 3481),
+    "pizza-p23": (16, 2.7, 0.20, 1.0),
 }
 
 
@@ -84,7 +84,7 @@ def test_shipped_models(name: str) -> None:
     require_well_formed(circuit, certificate)
     f = figures(circuit, certificate)
     directions, error, gap_error, explained = GOALS[name]
-    assert f.certified_margin >= 0.955 * f.true_margin > 11
+    assert f.certified_margin >= 0.965 * f.true_margin > 11
     assert f.directions <= directions
     assert f.error <= error
     assert f.gap_error <= gap_error

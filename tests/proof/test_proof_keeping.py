@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.proof.proof_support import RELEASE, policy_text
-from verifier import pipeline
+from verifier import store
 from verifier.commands import certify
 from verifier.errors import InputError
 from verifier.proof import keys
@@ -24,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def jobs(*words: str) -> list[pipeline.Job]:
+def jobs(*words: str) -> list[store.Job]:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     certify.add_arguments(parser)
     arguments = parser.parse_args(words)
@@ -33,7 +33,7 @@ def jobs(*words: str) -> list[pipeline.Job]:
 
 def trusted(*words: str) -> set[str]:
     (job,) = jobs("m.safetensors", *words)
-    return {keyid for policy in job.policies for keyid in policy.keys}
+    return {keyid for policy in job.policies or () for keyid in policy.keys}
 
 
 def test_a_policy_among_the_proofs_says_nothing_about_whose_proofs_are_kept(folder: Path) -> None:
@@ -79,19 +79,19 @@ def test_nothing_is_written_through_a_link(folder: Path) -> None:
     out.mkdir()
     (out / "m").symlink_to(elsewhere)
     with pytest.raises(InputError, match="m: is a symbolic link"):
-        pipeline.store(out / "m", {"claim.json": b"new"})
+        store.store(out / "m", {"claim.json": b"new"})
     (out / "m").unlink()
     (out / "m").symlink_to(folder / "nowhere")
     with pytest.raises(InputError, match="m: is a symbolic link"):
-        pipeline.store(out / "m", {"claim.json": b"new"})
+        store.store(out / "m", {"claim.json": b"new"})
     (out / "m").unlink()
     (out / "m").mkdir()
     (out / "m" / "claim.json").symlink_to(precious)
-    pipeline.store(out / "m", {"claim.json": b"new"})  # in place of the link, not through it
+    store.store(out / "m", {"claim.json": b"new"})  # in place of the link, not through it
     assert not (out / "m" / "claim.json").is_symlink()
     (folder / "linked").symlink_to(elsewhere)
     with pytest.raises(InputError, match="linked: is a symbolic link"):
-        pipeline.store(folder / "linked" / "m", {"claim.json": b"new"})
+        store.store(folder / "linked" / "m", {"claim.json": b"new"})
     assert precious.read_bytes() == b"precious"
     assert [path.name for path in elsewhere.iterdir()] == ["claim.json"]
     assert sorted(path.name for path in out.rglob("*")) == ["claim.json", "m"]

@@ -5,24 +5,24 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import BAD_INPUT, FAILED, OK
 from verifier.commands.check import add_claim_arguments, complain, request
-from verifier.commands.export import add_effort_argument
 from verifier.commands.import_ import add_source_arguments, read_source
 from verifier.console import add_output_arguments, emit_json, progress, say
 from verifier.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from verifier.formats import ImportedModel
-    from verifier.pipeline import Job, Observer, Prepared
     from verifier.proof.keys import PublicKey, SigningKey
     from verifier.proof.policy import Policy
+    from verifier.prove import Observer
     from verifier.results import Result
+    from verifier.store import Job, Prepared
 
 HELP = """Explain each model, prove the claim about it, and sign the proof: OUT/<name>/ gets certificate.json,
 claim.json and proof.sigstore.json, all three or, when the claim is not proved, none. A checkpoint of another
@@ -58,8 +58,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the signing key (default: VERIFIER_KEY, else yours, made on first use)",
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
-    add_effort_argument(parser)
-    add_claim_arguments(parser, "linear, or refined where linear does not prove it")
+    parser.add_argument(
+        "--margin-share",
+        type=float,
+        metavar="0..1",
+        help="how much of the true margin and deviation the explanation should show (default: 0.965)",
+    )
+    add_claim_arguments(parser, "linear, then exact (or semi-linear, for learned attention)")
     add_source_arguments(parser)
     add_output_arguments(parser)
 
@@ -110,7 +115,7 @@ class _Signer:
 
 
 def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
-    from verifier import pipeline
+    from verifier import prove, store
     from verifier.kernel import limits
 
     asked = request(arguments)
@@ -122,25 +127,26 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     if arguments.claim is not None:
         if len(models) > 1:
             raise InputError("--claim", "", "is about one model, and several are named")
-        claim = arguments.claim, pipeline.read_file(arguments.claim, limits.CLAIM_BYTES)
+        claim = arguments.claim, prove.read_file(arguments.claim, limits.CLAIM_BYTES)
     names: dict[str, Path] = {}
     for path in models:
-        name = pipeline.name_of(path)
-        pipeline.require_name(path, name)
+        name = prove.name_of(path)
+        prove.require_name(path, name)
         if name in names:
             raise InputError(path, "", f"would have its proof where that of {names[name]} goes")
         names[name] = path
-    pipeline.require_writable(out)
-    policies: tuple[Policy, ...] = ()
+    store.require_writable(out)
+    policies: tuple[Policy, ...] | None = None
     if not arguments.force:
         policy = arguments.policy
         if policy is not None and policy.resolve().is_relative_to(out.resolve()):
             raise InputError(policy, "", f"is in {out}, and a policy must not lie in the folder that it judges")
-        policies = pipeline.trusted(policy, signer.public())
+        policies = store.trusted(policy, signer.public())
+    share = prove.MARGIN_SHARE if arguments.margin_share is None else arguments.margin_share
+    if not 0 <= share <= 1:
+        raise InputError("--margin-share", "", f"must be from 0 to 1, not {share}")
     read = partial(_read, arguments)
-    return [
-        pipeline.Job(path, read, asked, claim, arguments.effort, out / name, policies) for name, path in names.items()
-    ]
+    return [store.Job(path, read, asked, claim, share, out / name, policies) for name, path in names.items()]
 
 
 def _models(paths: list[Path]) -> list[Path]:
@@ -204,11 +210,11 @@ def _named(job: Job, observe: Observer) -> Observer:
 
 def _attempt(job: Job, observe: Observer | None = None) -> Prepared | Exception:
     """One job, with its expected failures as values: one model must not stop the others."""
-    from verifier import pipeline
+    from verifier import prove, store
 
     try:
-        return pipeline.prepare(job, observe or pipeline.ignore)
-    except (InputError, pipeline.Unexplained) as error:
+        return store.prepare(job, observe or prove.ignore)
+    except (InputError, prove.Unexplained) as error:
         return error
 
 
@@ -225,21 +231,23 @@ class _Entry:
 
 def _finish(job: Job, attempt: Prepared | Exception, signer: _Signer) -> _Entry:
     """Sign and write what was prepared, if it was proved."""
-    from verifier import pipeline
-    from verifier.results import Result
+    from verifier import store
+    from verifier.prove import describe
+    from verifier.results import Result, causes
 
     path = job.path
     if isinstance(attempt, InputError):
         return _Entry(path, BAD_INPUT, "bad input", str(attempt), None)
     if isinstance(attempt, Exception):
         return _Entry(path, FAILED, "not explained", f"{path}: not explained: {attempt}", None)
-    outcome, explained = attempt.outcome, attempt.explained
+    outcome, how, given = attempt.outcome, attempt.attempt, attempt.source.assumptions
     notes = attempt.notes
     if not outcome.proved:
         message = f"{path}: not proved: {outcome.failure}; nothing was written"
-        result = Result(str(path), outcome, explained, notes=(*notes, *_advice(attempt)))
+        result = Result(str(path), outcome, how, assumptions=given, notes=notes)
+        result = replace(result, notes=(*notes, *causes(result), describe(attempt.source)))
         return _Entry(path, FAILED, "not proved", message, result)
-    names = {"certificate": pipeline.CERTIFICATE, "claim": pipeline.CLAIM, "proof": pipeline.PROOF}
+    names = {"certificate": store.CERTIFICATE, "claim": store.CLAIM, "proof": store.PROOF}
     if attempt.source.imported:
         notes = (f"imported ({attempt.source.imported}): the proof is about {attempt.source.file_name}", *notes)
         names["model"] = attempt.source.file_name
@@ -247,13 +255,13 @@ def _finish(job: Job, attempt: Prepared | Exception, signer: _Signer) -> _Entry:
     if attempt.kept:
         signers = ", ".join(attempt.kept)
         notes += ("the kernel has confirmed the proof now; --force makes and signs it anew",)
-        result = Result(str(path), outcome, None, files, signers, kept=True, notes=notes)
+        result = Result(str(path), outcome, None, files, signers, kept=True, assumptions=given, notes=notes)
         return _Entry(path, OK, "already certified", "", result)
     try:
         keyid, more = _sign(job, attempt, names, signer)
     except InputError as error:
         return _Entry(path, BAD_INPUT, "not written", str(error), None)
-    result = Result(str(path), outcome, explained, files, keyid, notes=notes + more)
+    result = Result(str(path), outcome, how, files, keyid, assumptions=given, notes=notes + more)
     return _Entry(path, OK, "certified", "", result)
 
 
@@ -262,7 +270,7 @@ def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) 
 
     **Raises** `InputError`.
     """
-    from verifier import pipeline
+    from verifier import store
     from verifier.proof.policy import read_policy
 
     source, folder = prepared.source, job.folder
@@ -270,38 +278,19 @@ def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) 
     contents = {
         "certificate": prepared.certificate,
         "claim": prepared.claim,
-        "proof": pipeline.sign(prepared, key),
+        "proof": store.sign(prepared, key),
         "model": source.data,
     }
     model = folder / names.get("model", "")
     if "model" in names and model.exists() and model.samefile(job.path):
         raise InputError(model, "", "is the source itself; choose another --out")
-    pipeline.require_writable(folder, tuple(names.values()))
-    removed = pipeline.store(folder, {name: contents[kind] for kind, name in names.items()})
+    store.require_writable(folder, tuple(names.values()))
+    removed = store.store(folder, {name: contents[kind] for kind, name in names.items()})
     notes = [f"removed {folder / name}, which signed the proof that was replaced" for name in removed]
     policy = _policy(folder.parent)
     if policy is not None and key.public.keyid not in read_policy(policy).keys:
         notes.append(f"{policy} does not name this key, so that `verifier gate` will not accept the proof")
     return key.public.keyid, tuple(notes)
-
-
-def _advice(prepared: Prepared) -> tuple[str, ...]:
-    """What was found, which part of the bound is largest, and what could be claimed instead."""
-    from verifier.pipeline import describe
-    from verifier.results import largest_term
-
-    conclusion = prepared.outcome.conclusion
-    notes: tuple[str, ...] = (describe(prepared.source), f"`verifier explain {prepared.source.path}` says more")
-    if conclusion is None:
-        return notes
-    notes = (f"the largest part of the bound is {largest_term(conclusion)}", *notes)
-    certified = conclusion.accuracy.certified_inputs
-    if not certified:
-        return notes
-    strategy = conclusion.claim.strategy
-    more = "; --strategy refined may prove more" if strategy == "linear" else ""
-    option = "" if strategy == "linear" else f" --strategy {strategy}"
-    return (*notes, f"--at-least {certified}{option} claims what was proved{more}")
 
 
 def _print(entries: list[_Entry], arguments: argparse.Namespace) -> None:

@@ -11,15 +11,14 @@ from verifier.console import add_output_arguments, emit_json, progress
 from verifier.errors import InputError, one_line
 
 if TYPE_CHECKING:
-    from verifier.pipeline import Request
+    from verifier.prove import Request
 
 HELP = """Prove a claim about a model with the help of a certificate. Unless options or a claim file say
 otherwise, the claim is that the model, executed in binary32, is right on all p² inputs, and that the linear
 pass shows it. Nothing is written."""
 
-STRATEGIES = ("linear", "refined", "exhaustive")
+STRATEGIES = ("linear", "exact", "semi-linear")
 SEMANTICS = ("real", "binary32", "tf32", "bfloat16")
-REFINEMENT_BUDGET = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,16 +36,10 @@ def add_claim_arguments(parser: argparse.ArgumentParser, default_strategy: str =
     group.add_argument(
         "--strategy",
         choices=STRATEGIES,
-        help=f"how it may be proved; each allows those before it; default {default_strategy}",
+        help=f"how it is proved; default {default_strategy}",
     )
     group.add_argument(
         "--semantics", choices=SEMANTICS, help="the arithmetic the network is executed in; default binary32"
-    )
-    group.add_argument(
-        "--refinement-budget",
-        type=int,
-        metavar="N",
-        help=f"what refinement may cost, in multiples of the parameter count; default {REFINEMENT_BUDGET}",
     )
 
 
@@ -55,9 +48,9 @@ def request(arguments: argparse.Namespace) -> Request:
 
     **Raises** `InputError` when there is a claim file as well, or one is out of range.
     """
-    from verifier.pipeline import Request
+    from verifier.prove import Request
 
-    names = ("at_least", "strategy", "semantics", "refinement_budget")
+    names = ("at_least", "strategy", "semantics")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.claim is not None and given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -66,24 +59,24 @@ def request(arguments: argparse.Namespace) -> Request:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from verifier import pipeline
+    from verifier import prove
     from verifier.kernel import limits
     from verifier.results import Result, document, show
 
     asked = request(arguments)
     with progress(quiet=arguments.quiet or arguments.json) as observe:
-        source = pipeline.read_native(arguments.model)
-        certificate = pipeline.read_file(arguments.certificate, limits.CERTIFICATE_BYTES)
+        source = prove.read_native(arguments.model)
+        certificate = prove.read_file(arguments.certificate, limits.CERTIFICATE_BYTES)
         if arguments.claim is None:
             claim = asked.claims(source)[0]
         else:
-            claim = pipeline.read_file(arguments.claim, limits.CLAIM_BYTES)
+            claim = prove.read_file(arguments.claim, limits.CLAIM_BYTES)
         paths = {
             "model": arguments.model,
             "claim": arguments.claim or "claim",
             "certificate": arguments.certificate,
         }
-        outcome = pipeline.run_kernel(paths, source.data, claim, certificate, observe)
+        outcome = prove.run_kernel(paths, source.data, claim, certificate, observe)
     result = Result(str(arguments.model), outcome)
     if arguments.json:
         emit_json(document(result))

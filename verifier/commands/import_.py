@@ -72,7 +72,7 @@ def require_model_name(out: Path) -> None:
 
     **Raises** `InputError`.
     """
-    from verifier.pipeline import SUFFIX, name_of, require_name
+    from verifier.prove import SUFFIX, name_of, require_name
 
     if not out.name.endswith(SUFFIX):
         raise InputError(out, "", f"must be named *{SUFFIX}, as every native model file")

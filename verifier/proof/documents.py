@@ -31,7 +31,7 @@ from verifier.proof.shape import (
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://modular-addition-verifier.invalid/proof/v2"
 TASK = "(a + b) mod p"
-STRATEGIES = ("linear", "exact")
+STRATEGIES = ("linear", "exact", "semi-linear")
 SEMANTICS = ("real", "binary32", "tf32", "bfloat16")
 
 STEM = r"[A-Za-z0-9]+(?:(?:\.|[-_]+)[A-Za-z0-9]+)*"
@@ -48,6 +48,7 @@ _PROFILE = Whole(-(8 << 24), 8 << 24)
 _NEURON = Whole(0, (1 << 16) - 1)
 _DIRECTION = Whole(-(1 << 24), 1 << 24)
 _NODES = Whole(64, 4096)
+_FRACTION = Text("-?[0-9]{1,32}(/[1-9][0-9]{0,31})?", 65, "an exact fraction")
 _INTERVAL = Row((DYADIC, DYADIC))
 _BY_FREQUENCY = Table("[1-9][0-9]{0,3}", DYADIC, 2048)
 
@@ -86,11 +87,11 @@ CERTIFICATE = Record(
                 }
             ),
             0,
-            1 << 16,
+            256,
         ),
-        "others": Items(Record({"frequency": _FREQUENCY, "neurons": Items(_NEURON, 1, 1 << 16)}), 0, 2047),
+        "others": Items(Record({"frequency": _FREQUENCY, "neurons": Items(_NEURON, 1, 1 << 16)}), 0, 256),
         "nodes": _NODES,
-        "boxes": Items(Record({"frequency": _FREQUENCY, "whole": _PHASE, "half": _PHASE}), 0, 64),
+        "boxes": Items(Record({"frequency": _FREQUENCY, "whole": _PHASE, "half": _PHASE}), 0, 256),
     },
     "An untrusted explanation of a model; the kernel checks it. Units: docs/certificate.md.",
 )
@@ -98,7 +99,7 @@ CERTIFICATE = Record(
 CONCLUSION = Record(
     {
         "format": Constant("verifier-conclusion/2"),
-        "theorem": Text("[ -~]+", 4096, "the theorem in words"),
+        "theorem": Text("[ -~]+", 1 << 14, "the theorem in words"),
         "model": Record(
             {
                 "sha256": SHA256,
@@ -106,6 +107,12 @@ CONCLUSION = Record(
                 "outputs": Whole(3, 1 << 14),
                 "neurons": _NEURONS,
                 "parameters": Whole(1),
+                "attention": Record(
+                    {
+                        "kind": Text("none|declared|softmax", 16, "none, declared or softmax"),
+                        "ranges": Items(Items(_FRACTION, 2, 2), 0, 64),
+                    }
+                ),
             }
         ),
         "claim": Record(
@@ -140,7 +147,7 @@ CONCLUSION = Record(
                 }
             ),
             0,
-            64,
+            256,
         ),
         "logits": Record(
             {
@@ -152,6 +159,7 @@ CONCLUSION = Record(
                         "other_frequencies": DYADIC,
                         "output_rest": DYADIC,
                         "fixed_point": DYADIC,
+                        "attention": DYADIC,
                     }
                 ),
             }
