@@ -68,7 +68,7 @@ gate: install
 	$(PY) -m verifier gate certificates --models models $(ARGS)
 
 bench: install
-	$(PY) -m verifier bench $(ARGS)
+	$(PY) -m benchmarks $(ARGS)
 
 soundness: install
 	HYPOTHESIS_PROFILE=soundness $(PY) -m pytest -m soundness $(ARGS)

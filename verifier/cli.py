@@ -37,7 +37,6 @@ COMMANDS: dict[str, str] = {
     "plot": "draw the figures of a model and its proof",
     "report": "write one self-contained page on a model and its proof",
     "audit": "check a proof again with an independent implementation",
-    "bench": "time the checker against brute force",
 }
 """Every command, in the order of the help text, with its line there."""
 

@@ -56,9 +56,13 @@ def shifted(values: Ints, bits: int) -> Ints:
 
 
 def rounded(values: Ints, bits: int) -> Ints:
-    """values·2^-bits to the nearest integer, bits >= 0: off by at most one half."""
+    """values·2^-bits to the nearest integer, bits >= 0: off by at most one half. The same array when bits = 0."""
+    if bits == 0:
+        return values
     require_capacity(largest(values) + (1 << bits >> 1), "a rounded table")
-    return (values + (1 << bits >> 1)) >> bits
+    result = values + (1 << bits >> 1)
+    result >>= bits
+    return result
 
 
 def exact_product(x: Ints, y: Ints, what: str) -> Ints:

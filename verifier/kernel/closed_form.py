@@ -89,7 +89,8 @@ def integrate(family: Family, p: int, nodes: int, cost: Cost) -> list[Integrals]
     # To units in which the sum over the nodes fits.
     keep = 53 - WAVE_BITS - (nodes - 1).bit_length()
     shift = max(0, largest(values).bit_length() - keep)
-    values = rounded(values, shift)
+    values += 1 << shift >> 1  # as `rounded`, in place: they came out of one product, below 2^53
+    values >>= shift
     unit = PROFILE_BITS + WAVE_BITS - shift  # values are in units of 2^-unit
     t_error = [(((u_error << WAVE_BITS) + x) >> shift) + 2 for x in total]
     edges = [((x << WAVE_BITS) >> shift) + 1 + e for x, e in zip(slope, t_error, strict=True)]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from verifier.kernel.arrays import Ints, integers, largest, require_capacity, zeros
 from verifier.kernel.reasons import Reason, require
 
+LANES = 8  # at a time in the compiled sweep (sweep.c)
 INDEX_BITS = 13  # of a place in a row of 2p <= 2^13 entries
 BLOCK_BYTES = 1 << 20  # of the jumps of several t, so that they stay in the cache
 
@@ -127,9 +128,14 @@ def _library() -> ctypes.CDLL | None:
         path = Path(__file__).with_name("sweep" + suffix)
         if path.is_file():
             library = ctypes.CDLL(str(path))
-            library.halves.restype = library.sweep.restype = None
-            library.halves.argtypes = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 8
-            library.sweep.argtypes = [ctypes.c_int64] * 3 + [ctypes.c_void_p] * 7 + [ctypes.c_int64] * 2
+            number, array = ctypes.c_int64, ctypes.c_void_p
+            library.halves.argtypes = [number] * 3 + [array] * 8
+            library.sweep.argtypes = [number] * 4 + [array] * 7 + [number] * 2
+            library.gaps.argtypes = [number] * 3 + [array] * 7
+            library.discs.argtypes = [number] * 4 + [array] * 6
+            library.offsets.argtypes = [number] * 4 + [array] * 5
+            for function in (library.halves, library.sweep, library.gaps, library.discs, library.offsets):
+                function.restype = None
             return library
     return None
 
@@ -145,9 +151,11 @@ def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
         return
     fits = out.shape == (p, p, width) and out.strides[2] == out.itemsize == 8 and len(lanes) == m
     require(fits, Reason.CAPACITY, "a sweep: its arrays do not fit each other")
-    sums = zeros(p, width)
-    arrays = (half.ranks, half.places, half.values, lanes.astype(np.int32), tokens, sums, out)
-    COMPILED.sweep(p, m, width, *(part.ctypes.data for part in arrays), out.strides[0] // 8, out.strides[1] // 8)
+    wide = -(-width // LANES) * LANES
+    padded, sums = np.zeros((m, wide), dtype=np.int32), zeros(p, wide)
+    padded[:, :width] = lanes
+    arrays = (half.ranks, half.places, half.values, padded, tokens, sums, out)
+    COMPILED.sweep(p, m, width, wide, *(part.ctypes.data for part in arrays), out.strides[0] // 8, out.strides[1] // 8)
 
 
 def _sweep_arrays(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:

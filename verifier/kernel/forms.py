@@ -74,6 +74,7 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _DIGITS = re.compile(rb"[0-9]++")
 _MINUS_ZERO = re.compile(rb"-0(?![0-9])")
 _NESTING = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
 def _require_bounded(data: bytes, source: str) -> None:
@@ -86,7 +87,7 @@ def _require_bounded(data: bytes, source: str) -> None:
     require(longest <= JSON_DIGITS, Reason.RANGE, f"{source}: an integer has {longest} digits")
     require(_MINUS_ZERO.search(bare) is None, Reason.JSON, f"{source}: −0 is not an integer")
     depth = deepest = 0
-    for bracket in re.sub(rb"[^\[\]]", b"", bare.translate(_NESTING)):
+    for bracket in bare.translate(_NESTING, _NO_BRACKETS):
         depth += 1 if bracket == 0x5B else -1
         deepest = max(deepest, depth)
     require(deepest <= JSON_DEPTH, Reason.JSON, f"{source}: nested deeper than {JSON_DEPTH}")

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verifier.kernel import limits
 from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
 from verifier.kernel.closed_form import ROOM, ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
+from verifier.kernel.events import COMPILED
 from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
 from verifier.kernel.quadrature import LENS_BITS, Quadrature
+from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import TABLE_ERROR, Points, roots
 
 BLOCK_BYTES = 1 << 21  # of the logits of several t
@@ -106,6 +109,12 @@ class Logits:
     slack: int
 
 
+def _widths(sums: Ints) -> Ints:
+    """By lane, the greatest absolute value."""
+    widths: Ints = np.maximum(sums.max(axis=(0, 1)), -sums.min(axis=(0, 1)))
+    return widths
+
+
 def _classes(p: int) -> Iterator[tuple[Ints, Ints, Ints]]:
     """All inputs by t = a + b mod p, so that rows are of one δ each: (t [T], δ [p], a [T, p]).
 
@@ -132,6 +141,12 @@ class _Block:
     b: Ints
     own: Ints
 
+    @property
+    def turned(self) -> NDArray[np.bool_]:
+        """[T, p]: where a − b is brought to δ by adding p to both: whether a + b is then t + p, mod 2p."""
+        turned: NDArray[np.bool_] = (self.a + self.b != self.t[:, None]) ^ (self.a < self.b)
+        return turned
+
     def raise_to(self, table: Ints, found: Ints) -> None:
         """Raise table[δ] to the largest of `found` [T, p, …] over t."""
         most, half = found.max(axis=0), (len(self.delta) + 1) // 2
@@ -150,13 +165,11 @@ def _blocks(lanes: Lanes, width: int) -> Iterator[_Block]:
             yield _Block(now, delta, rows, b, lanes.sums[rows, b])
 
 
-def _relative(lanes: Lanes, block: _Block) -> Ints:
-    """Logits relative to the right one: [T, p, d] with c = t + d mod p."""
-    c = (block.t[:, None] + np.arange(lanes.sums.shape[0], dtype=np.int64)) % lanes.sums.shape[0]
-    if lanes.directions is None:
-        found: Ints = np.take_along_axis(block.own, c[:, None, :], axis=2)
-        return found
-    return exact_product(block.own, np.ascontiguousarray(lanes.directions[c].transpose(0, 2, 1)), "a logit")
+def _relative(block: _Block, p: int) -> Ints:
+    """Exact strategy: logits relative to the right one, [T, p, d] with c = t + d mod p."""
+    c = (block.t[:, None] + np.arange(p, dtype=np.int64)) % p
+    found: Ints = np.take_along_axis(block.own, c[:, None, :], axis=2)
+    return found
 
 
 def _beyond(lanes: Lanes, block: _Block) -> Ints | None:
@@ -241,11 +254,14 @@ class _Ideal:
         return cls(rule, (weight[0] >> drop) + 1, weight[1] + drop - unit - LENS_BITS + 1)
 
     def at(self, block: _Block, p: int) -> Points:
+        """By t and δ. Adding p to both a + b and a − b changes nothing, so a − b may be δ; then a + b is t or t + p,
+        and the offset of the lens one of two."""
         k, found = self.rule.frequency, []
-        heights = roots(2 * p, k * (block.a - block.b))[0]
-        place = (k * (block.a + block.b) + p * (heights < 0)) % (2 * p)
+        heights = roots(2 * p, k * block.delta)[0]
+        second = (heights < 0) ^ (block.turned & bool(k % 2))
         for part in self.rule.lens:
-            value = rounded(part[place] * np.abs(heights), TABLE_BITS) * np.int64(self.size)
+            here, there = (part[(k * block.t + turn) % (2 * p)][:, None] for turn in (0, p))
+            value = rounded(np.where(second, there, here) * np.abs(heights), TABLE_BITS) * np.int64(self.size)
             found.append(shifted(value, max(self.exponent, -62)))
         return found[0], found[1]
 
@@ -300,8 +316,8 @@ def _sweep(
     """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the closed form's, by δ and d; `lost`: bits that sums
     drop."""
     p, count = lanes.sums.shape[0], len(waves.frequencies)
-    full = p <= limits.FULL_PRODUCT or lanes.directions is None
-    sizes = np.abs(lanes.sums[:, :, : len(waves.spans)]).max(axis=(0, 1)) >> lost
+    full, form = p <= limits.FULL_PRODUCT or lanes.directions is None, np.ascontiguousarray(form)
+    sizes = _widths(lanes.sums[:, :, : len(waves.spans)]) >> lost
     reach = int(exact_product(sizes[None, :] + 1, (np.abs(waves.re) + np.abs(waves.im)), "a wave").max(initial=0))
     reach += 2 * largest(form) + max((ideal.bounds()[0] for ideal in ideals.values()), default=0)
     shift = max(0, reach.bit_length() - SQUARE_BITS)
@@ -317,15 +333,12 @@ def _sweep(
         ranges=zeros(p, p),
         spread=zeros(p, p),
     )
-    lowest = found.high.copy()  # of −R_j
-    for block in _blocks(lanes, p if full else 2 * (lanes.sums.shape[2] + 4 * count)):
+    written = zeros(0, 0) if lanes.directions is None else np.ascontiguousarray(lanes.directions[:p].T)
+    for block in _blocks(lanes, p if full else lanes.sums.shape[2] + 4 * count):
         observe("logits", int(block.t[0]), p)
         own = rounded(block.own[:, :, : len(waves.spans)], lost)
         wave = exact_product(own, waves.turned(block.t, p), "a wave")
-        block.raise_to(found.high, wave)
-        block.raise_to(lowest, -wave)
-        wave -= form[block.delta]
-        block.raise_to(found.network, _squares(wave[:, :, :count], wave[:, :, count:], shift))
+        _waves_of(block, wave, form, found)
         for index, j in enumerate(waves.frequencies.tolist()):
             if j in ideals:
                 re, im = ideals[j].at(block, p)
@@ -335,21 +348,52 @@ def _sweep(
             block.raise_to(found.other, exact_product(np.abs(own), waves.spans[:, None], "a rest")[:, :, 0])
         others, right = _beyond(lanes, block), block.own[:, :, :1]
         if full:
-            values = _relative(lanes, block)
-            right = values[:, :, :1]
             if lanes.directions is None:
+                values, at = _relative(block, p), np.zeros(len(block.t), dtype=np.int64)
                 block.raise_to(found.other, _left(values, wave + form[block.delta], waves, lost))
-            gap = right - values
-            found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
-            gap -= gaps[block.delta]
-            found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
-            block.raise_to(found.spread, np.abs(gap))
+            else:
+                values, at = exact_product(block.own, written, "a logit"), block.t
+            right = values[np.arange(len(at)), :, at][:, :, None]
+            _gaps_of(block, values, at, gaps, found)
         elif others is not None and lanes.directions is not None:
             right = (block.own * lanes.directions[block.t][:, None, :]).sum(axis=2, keepdims=True, dtype=np.int64)
         if others is not None:
             found.beyond[block.a, block.b] = (right - others).min(axis=2)
-    np.negative(lowest, out=found.low)
     return found
+
+
+def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
+    """Ranges of R_j by δ, and squares of R_j − G_j, which is left in `wave`."""
+    steps, m, width = wave.shape
+    if COMPILED is not None:
+        arrays = (wave, block.delta, form, found.low, found.high, found.network)
+        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "waves: not contiguous")
+        COMPILED.discs(steps * m, m, width // 2, found.shift, *(part.ctypes.data for part in arrays))
+        return
+    block.raise_to(found.high, wave)
+    lowest = -found.low
+    block.raise_to(lowest, -wave)
+    np.negative(lowest, out=found.low)
+    wave -= form[block.delta]
+    block.raise_to(found.network, _squares(wave[:, :, : width // 2], wave[:, :, width // 2 :], found.shift))
+
+
+def _gaps_of(block: _Block, values: Ints, at: Ints, gaps: Ints, found: _Swept) -> None:
+    """Theorem A and L where every logit is evaluated: `values` [T, p, c] are the logits, the right one at `at` [T]."""
+    steps, m, p = values.shape
+    if COMPILED is not None:
+        least, ranges = zeros(steps, m), zeros(steps, m)
+        arrays = (values, at, block.delta, gaps, least, ranges, found.spread)
+        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "gaps: not contiguous")
+        COMPILED.gaps(steps * m, m, p, *(part.ctypes.data for part in arrays))
+        found.margins[block.a, block.b], found.ranges[block.a, block.b] = least, ranges
+        return
+    values = np.take_along_axis(values, ((at[:, None] + np.arange(p, dtype=np.int64)) % p)[:, None, :], axis=2)
+    gap = values[:, :, :1] - values
+    found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
+    gap -= gaps[block.delta]
+    found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
+    block.raise_to(found.spread, np.abs(gap))
 
 
 def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
@@ -362,6 +406,31 @@ def _left(values: Ints, wave: Ints, waves: _Waves, lost: int) -> Ints:
     share = 2 * TABLE_ERROR * largest(wave) * len(waves.frequencies) >> TABLE_BITS + waves.bits
     left: Ints = (rest.max(axis=2) - rest.min(axis=2) + 2 * (2 + len(waves.frequencies) + share)) << waves.bits
     return left
+
+
+def _narrow(count: int) -> int:
+    """Bits of what is multiplied with chords, below 2^31.2: 4·2·count·2^(bits + 32) <= 2^62 (`exact_product`)."""
+    return 28 - (2 * count).bit_length()
+
+
+def _evaluate(lanes: Lanes, directions: Ints, delta: Ints, offsets: Ints, found: Ints) -> None:
+    """Lower found[δ, t] to logit_t − logit_{t+d} for every δ of `delta` [m] and d of its row of `offsets` [m, k]."""
+    p, _, width = lanes.sums.shape
+    if COMPILED is not None:
+        arrays = (delta, offsets, lanes.sums, directions, found)
+        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "offsets: not contiguous")
+        COMPILED.offsets(p, width, len(delta), offsets.shape[1], *(part.ctypes.data for part in arrays))
+        return
+    places = np.full(p, -1, dtype=np.int64)
+    places[delta] = np.arange(len(delta), dtype=np.int64)
+    for block in _blocks(lanes, 2 * STEP * width):
+        rows = np.flatnonzero(places[block.delta] >= 0)
+        own, t = block.own[:, rows], block.t[:, None]
+        least_gap = np.full((len(block.t), len(rows)), NEVER, dtype=np.int64)
+        for offset in offsets[places[block.delta[rows]]].T:
+            gap = np.einsum("trl,trl->tr", own, directions[block.t][:, None, :] - directions[(t + offset) % p])
+            np.minimum(least_gap, gap, out=least_gap)
+        np.minimum.at(found, (block.delta[rows][None, :], t), least_gap)
 
 
 def _discs(
@@ -380,7 +449,7 @@ def _discs(
     centre = (swept.low + swept.high) >> 1
     reach = (swept.high - swept.low + 3) >> 1
     radius = size_bound(reach[:, :count], reach[:, count:]) + error
-    drop = max(0, max(largest(centre), largest(radius)).bit_length() - 26)
+    drop = max(0, max(largest(centre), largest(radius)).bit_length() - _narrow(count))
     d = np.arange(p, dtype=np.int64)
     cosines, sines = roots(p, waves.frequencies[:, None] * d)
     one = np.int64(1 << TABLE_BITS)
@@ -408,14 +477,7 @@ def _discs(
             break
         stop = min(start + STEP, critical)
         evaluated[active] = stop
-        for block in _blocks(lanes, 2 * STEP * lanes.sums.shape[2]):
-            rows = np.flatnonzero(active[block.delta])
-            delta, own, t = block.delta[rows], block.own[:, rows], block.t[:, None]
-            least_gap = np.full((len(block.t), len(rows)), NEVER, dtype=np.int64)
-            for offset in chosen[delta, start:stop].T:
-                gap = np.einsum("trl,trl->tr", own, directions[block.t][:, None, :] - directions[(t + offset) % p])
-                np.minimum(least_gap, gap, out=least_gap)
-            np.minimum.at(found, (delta[None, :], t), least_gap)
+        _evaluate(lanes, directions, np.flatnonzero(active), np.ascontiguousarray(chosen[active, start:stop]), found)
         cost.add("discs", int(active.sum()) * p * STEP * 2 * lanes.sums.shape[2])
     rest = np.concatenate([bounds, np.full((p, 1), NEVER, dtype=np.int64)], axis=1)[d, evaluated]
     found = np.minimum(found, rest[:, None])
@@ -445,7 +507,7 @@ def logits(
     ideals = {k: _Ideal.of(rule, weights[k], unit) for k, rule in rules.items()}
     swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
     # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
-    sizes = sum(np.abs(lanes.sums).max(axis=(0, 1)).tolist()) >> lost  # in Python: numpy's sum could wrap
+    sizes = sum(_widths(lanes.sums).tolist()) >> lost  # in Python: numpy's sum could wrap
     error = waves.error * (sizes + width) + int((np.abs(waves.re) + np.abs(waves.im)).sum(axis=0).max(initial=0)) + 1
 
     def up(value: int) -> int:
@@ -461,8 +523,7 @@ def logits(
     cost.add("waves", p * p * (2 * width * count + 30 * count))
     errors, c = np.array(off, dtype=np.int64), np.arange(p, dtype=np.int64)
     delta = np.subtract.outer(c, c) % p
-    widest = zeros(p)
-    np.maximum.at(widest, delta, slack)
+    widest = slack[(c[:, None] + c) % p, c].max(axis=1)
     if lanes.directions is None or p <= limits.FULL_PRODUCT:
         margins, deviations = swept.margins, (swept.ranges + slack + 1) >> 1
         spread = swept.spread + widest[:, None]
@@ -509,7 +570,8 @@ def _spread(most: list[list[int]], other: list[int], waves: _Waves, p: int, unit
     """|gap − closed gap| <= Σ_j |1 − e(jd/p)|·|R_j − G_j| + other, by δ and d, in logit units."""
     cosines, sines = roots(p, waves.frequencies[:, None] * np.arange(p, dtype=np.int64))
     chords = size_bound(np.int64(1 << TABLE_BITS) - cosines, sines) + TABLE_ERROR
-    drop = max(0, max(map(max, most), default=0).bit_length() - 26) if waves.frequencies.size else 0
+    count = len(waves.frequencies)
+    drop = max(0, max(map(max, most), default=0).bit_length() - _narrow(count)) if count else 0
     sizes = np.array([[(x >> drop) + 1 for x in row] for row in most], dtype=np.int64).reshape(p, -1)
     found = (exact_product(sizes, chords, "a spread") >> TABLE_BITS) + 1
     total = shifted(found, drop) + np.array(other, dtype=np.int64)[:, None]

@@ -1,4 +1,4 @@
-/* Lemma E (events.py), compiled: the same integers as the array code, without index arrays.
+/* Lemma E (events.py) and the passes over all inputs (logits.py), compiled: the same integers as the array code.
  *
  * The caller has proved that no sum leaves 64 bits, that values and lanes fit 32 bits, and the ranges named below.
  * Nothing is checked here.
@@ -32,34 +32,125 @@ halves(int64_t p, int64_t m, int64_t bits, const int64_t *keys, const int64_t *s
     }
 }
 
-/* Step t: the last ranks[t][i] entries of neuron i are active. From step to step those between the two ranks become
- * active, or stop being so: sums[x][l] gains or loses values[i][k] * lanes[i][l], x = places[i][k]. After each step sums
- * is added to the row of out that belongs to tokens[t].
- * 0 <= ranks <= p, 0 <= places < p, 0 <= tokens < p; sums: p * width zeros. Strides of out are in elements; lanes are
- * adjacent.
- */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-__attribute__((target_clones("avx512f", "avx2", "default")))
+#define FAST __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
+#else
+#define FAST
 #endif
-void
-sweep(int64_t p, int64_t m, int64_t width, const int32_t *ranks, const int32_t *places, const int32_t *values,
-      const int32_t *lanes, const int64_t *tokens, int64_t *sums, int64_t *out, int64_t step_stride, int64_t token_stride)
+#define LANES 8 /* at a time */
+#define AHEAD 8 /* neurons: where the processor shall look next */
+#ifdef __GNUC__
+#define PREFETCH(address) __builtin_prefetch(address)
+#else
+#define PREFETCH(address) (void)(address)
+#endif
+
+/* Step t: the last ranks[t][i] entries of neuron i are active. From step to step those between the two ranks become
+ * active, or stop being so: sums[x][l] gains or loses values[i][k] * lanes[i][l], x = places[i][k]. After each step the
+ * first `width` sums are added to the row of out that belongs to tokens[t].
+ * 0 <= ranks <= p, 0 <= places < p, 0 <= tokens < p; wide >= width, a multiple of LANES, is how long rows of lanes and sums
+ * are; sums: p * wide zeros. Strides of out are in elements; its lanes are adjacent.
+ */
+FAST void
+sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, const int32_t *places,
+      const int32_t *values, const int32_t *lanes, const int64_t *tokens, int64_t *restrict sums, int64_t *restrict out,
+      int64_t step_stride, int64_t token_stride)
 {
     for (int64_t t = 0; t < p; t++) {
         for (int64_t i = 0; i < m; i++) {
             int32_t now = ranks[t * m + i], last = t ? ranks[(t - 1) * m + i] : 0;
+            if (i + AHEAD < m) {
+                int64_t next = (i + AHEAD) * p + p - ranks[t * m + i + AHEAD];
+                PREFETCH(places + next);
+                PREFETCH(values + next);
+            }
             int64_t first = p - (now > last ? now : last), end = p - (now > last ? last : now);
             for (int64_t k = i * p + first; k < i * p + end; k++) {
                 int64_t value = now > last ? values[k] : -(int64_t)values[k];
-                int64_t *sum = sums + places[k] * width;
-                const int32_t *lane = lanes + i * width;
-                for (int64_t l = 0; l < width; l++)
-                    sum[l] += (int32_t)value * (int64_t)lane[l];
+                int64_t *sum = sums + places[k] * wide;
+                const int32_t *lane = lanes + i * wide;
+                for (int64_t l = 0; l < wide; l += LANES)
+                    for (int64_t u = l; u < l + LANES; u++)
+                        sum[u] += value * lane[u];
             }
         }
         int64_t *row = out + tokens[t] * step_stride;
         for (int64_t x = 0; x < p; x++)
             for (int64_t l = 0; l < width; l++)
-                row[x * token_stride + l] += sums[x * width + l];
+                row[x * token_stride + l] += sums[x * wide + l];
     }
+}
+
+static int64_t lesser(int64_t x, int64_t y) { return x < y ? x : y; }
+static int64_t greater(int64_t x, int64_t y) { return x < y ? y : x; }
+
+/* logits.py, every logit: values[r] [p] are the logits of an input, the right one at t[r / m], delta[r % m] its a - b.
+ * Per input: the least gap of the right one to that d further (mod p), d > 0, and the range of all gaps less the closed form's; and by
+ * delta and d, spread is raised to the size of that difference.
+ */
+FAST void
+gaps(int64_t rows, int64_t m, int64_t p, const int64_t *values, const int64_t *t, const int64_t *delta,
+     const int64_t *form, int64_t *restrict margins, int64_t *restrict ranges, int64_t *restrict spread)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t *row = values + r * p, *closed = form + delta[r % m] * p;
+        int64_t *far = spread + delta[r % m] * p, at = t[r / m], right = row[at];
+        int64_t least = INT64_MAX, low = INT64_MAX, high = INT64_MIN;
+        for (int64_t c = 0; c < p; c++)
+            least = lesser(least, right - row[c] + (c == at ? INT64_MAX / 2 : 0));
+        for (int64_t half = 0; half < 2; half++) { /* d < p - at, where c = at + d, and the others */
+            const int64_t *from = row + at - half * p;
+            for (int64_t d = half ? p - at : 0; d < (half ? p : p - at); d++) {
+                int64_t left = right - from[d] - closed[d];
+                low = lesser(low, left);
+                high = greater(high, left);
+                far[d] = greater(far[d], greater(left, -left));
+            }
+        }
+        margins[r] = least;
+        ranges[r] = high - low;
+    }
+}
+
+/* logits.py, Fourier coefficients: waves[r] has `count` real parts and then as many imaginary ones. By delta they raise
+ * high, and lower low; less the closed form's, which is left in waves, their squares raise network.
+ */
+FAST void
+discs(int64_t rows, int64_t m, int64_t count, int64_t shift, int64_t *restrict waves, const int64_t *delta,
+      const int64_t *form, int64_t *restrict low, int64_t *restrict high, int64_t *restrict network)
+{
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t *row = waves + r * 2 * count, at = delta[r % m] * count;
+        for (int64_t j = 0; j < 2 * count; j++) {
+            low[2 * at + j] = lesser(low[2 * at + j], row[j]);
+            high[2 * at + j] = greater(high[2 * at + j], row[j]);
+            row[j] -= form[2 * at + j];
+        }
+        for (int64_t j = 0; j < count; j++) {
+            int64_t x = row[j] >> shift, y = row[count + j] >> shift;
+            network[at + j] = greater(network[at + j], x * x + y * y);
+        }
+    }
+}
+
+/* logits.py, a few offsets: for every input with a - b = delta[r] and each of its `count` offsets d, found[delta][a + b] is
+ * lowered to (directions[a + b] - directions[a + b + d]) * sums[a][b]; all indices are mod p, 0 <= offsets < p.
+ */
+FAST void
+offsets(int64_t p, int64_t lanes, int64_t rows, int64_t count, const int64_t *delta, const int64_t *offsets,
+        const int64_t *sums, const int64_t *directions, int64_t *restrict found)
+{
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t b = 0; b < p; b++) {
+            int64_t a = (b + delta[r]) % p, t = (a + b) % p, least = found[delta[r] * p + t];
+            const int64_t *own = sums + (a * p + b) * lanes, *right = directions + t * lanes;
+            for (int64_t k = 0; k < count; k++) {
+                const int64_t *other = directions + (t + offsets[r * count + k]) % p * lanes;
+                int64_t gap = 0;
+                for (int64_t l = 0; l < lanes; l++)
+                    gap += (right[l] - other[l]) * own[l];
+                least = lesser(least, gap);
+            }
+            found[delta[r] * p + t] = least;
+        }
 }

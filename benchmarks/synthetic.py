@@ -50,12 +50,15 @@ class Size:
         return self.neurons * self.p**3
 
 
-def synthetic(p: int, neurons: int, frequencies: int = FREQUENCIES, seed: int = 0) -> FoldedCircuit:
+def synthetic(
+    p: int, neurons: int, noise: float = RESIDUAL, frequencies: int = FREQUENCIES, seed: int = 0
+) -> FoldedCircuit:
     """A synthetic pizza circuit with float32 tables, the same for the same arguments.
 
     **Arguments**
 
     - `p`: odd, at least 13, so that there are enough frequencies. `neurons`: at least 8 per frequency.
+    - `noise`: of the entries of A and B, in amplitudes, standard deviation.
 
     **Raises** `ValueError` for sizes outside these.
     """
@@ -74,7 +77,7 @@ def synthetic(p: int, neurons: int, frequencies: int = FREQUENCIES, seed: int = 
     beta = np.exp(WEIGHT_SPREAD * rng.standard_normal((neurons, 1))) / alpha * frequencies / neurons
     tokens = np.arange(p)[None, :] / p
     profile = _profile(k * tokens + phases)
-    a, b = ((alpha * (profile + RESIDUAL * rng.standard_normal((neurons, p)))).astype(np.float32) for _ in range(2))
+    a, b = ((alpha * (profile + noise * rng.standard_normal((neurons, p)))).astype(np.float32) for _ in range(2))
     w = beta * (_cos(k * tokens + 2 * phases) + OUTPUT_NOISE * rng.standard_normal((neurons, p)))
     provenance: dict[str, object] = {"origin": "synthetic", "seed": seed, "frequencies": sorted(map(int, chosen))}
     return FoldedCircuit(p, a, b, np.ascontiguousarray(w.T, dtype=np.float32), None, None, provenance)

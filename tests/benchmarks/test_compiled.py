@@ -1,0 +1,40 @@
+"""The compiled loops (sweep.c) and the array code find the same integers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks.synthetic import synthetic
+from verifier.explain import explain
+from verifier.kernel import check, events, logits
+from verifier.model import TASK, encode_circuit
+
+pytestmark = pytest.mark.skipif(events.COMPILED is None, reason="there was no compiler: only the array code runs")
+
+
+@pytest.mark.parametrize(("p", "strategy"), [(31, "linear"), (31, "exact"), (139, "linear")])
+def test_conclusions_and_evidence_are_the_same(monkeypatch: pytest.MonkeyPatch, p: int, strategy: str) -> None:
+    circuit = synthetic(p, 64)
+    data = encode_circuit(circuit)
+    digest = hashlib.sha256(data).hexdigest()
+    claim = {
+        "format": "verifier-claim/2",
+        "task": TASK,
+        "p": p,
+        "model_sha256": digest,
+        "strategy": strategy,
+        "semantics": "real",
+        "certified_inputs": 0,
+    }
+    files = data, json.dumps(claim).encode(), explain(circuit, digest, 0.5)
+    compiled = check(*files)
+    monkeypatch.setattr(events, "COMPILED", None)
+    monkeypatch.setattr(logits, "COMPILED", None)
+    arrays = check(*files)
+    assert compiled.conclusion == arrays.conclusion
+    for name in ("margins", "deviations", "sums"):
+        assert np.array_equal(getattr(compiled.evidence, name), getattr(arrays.evidence, name))
