@@ -33,7 +33,7 @@ from tests.formats.format_samples import (
 )
 from verifier.errors import InputError
 from verifier.formats import circuit_digest, folded, import_file, import_model, transformerlens, zhong
-from verifier.formats._check import input_tokens
+from verifier.model import input_tokens
 from verifier.kernel.model_file import read_model as kernel_read
 from verifier.model import AttentionWeight, FoldedCircuit, Model, encode, fold, write_model
 

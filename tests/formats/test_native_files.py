@@ -23,7 +23,7 @@ from tests.formats.format_samples import exactly, random_model, random_state
 from verifier.errors import InputError
 from verifier.exact import exact
 from verifier.formats import import_file, import_model
-from verifier.formats._check import input_tokens, transformer_logits
+from verifier.formats._check import transformer_logits
 from verifier.kernel import circuit as kernel_circuit
 from verifier.kernel.cost import Cost
 from verifier.kernel.model_file import read_model as kernel_read

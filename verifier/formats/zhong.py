@@ -2,9 +2,9 @@
 configuration.
 
 Matrices are the transposes of TransformerLens's, there is no bias in attention and unembedding, and the
-attention matrix is softmax·attn_coeff + (1 − attn_coeff): all ones for coefficient 0. For a small coefficient
-each head's weight of a position lies in [1 − attn_coeff, 1], whatever the softmax does, and the model file
-holds that interval.
+attention matrix is softmax·attn_coeff + (1 − attn_coeff): all ones for coefficient 0, and softmax for 1, which the
+model file holds as such. For a small coefficient each head's weight of a position lies in [1 − attn_coeff, 1], whatever
+the softmax does, and the model file holds that interval: it has no mixtures.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ IGNORED = {**QUERY_KEY, "blocks.0.attn.mask": "the authors' code does not use it
 """Biases of queries and keys do not exist in this format."""
 
 LEARNED = (
-    "only constant attention, and small deviations from it (attn_coeff up to 1/2), are supported; retrain so, or fix it"
-    " with --attention, and theorems are then about the network with its attention fixed"
+    "only softmax (attn_coeff 1), constant attention, and small deviations from it (attn_coeff up to 1/2) are supported;"
+    " retrain so, or fix it with --attention, and theorems are then about the network with its attention fixed"
 )
 
 
@@ -122,7 +122,11 @@ def read(state: State, options: Options) -> Reading:
     }
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in native.items()}
     model = Model(p, attention, layout, contiguous, {})
-    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, assumed=False)
+    scores: dict[str, NDArray[Any]] = {}
+    if tensors.keys() >= QUERY_KEY.keys():
+        scores = {name: np.ascontiguousarray(tensors[name].transpose(0, 2, 1)) for name in QUERY_KEY}
+        scores |= {f"blocks.0.attn.b_{name}": zeros(heads, d_head) for name in "QK"}
+    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, False, scores)
 
 
 def _attention(
@@ -151,8 +155,10 @@ def _attention(
             raise InputError(source, "the attention (attn_coeff)", rule)
         return chosen, None, "", count
     where = (settings.find("attn_coeff") or (source,))[0]
+    if coefficient == 1 and chosen is None:  # the default is for what has no scores
+        chosen = (AttentionWeight.exactly(Fraction(1, count)),) * count
     if coefficient > Fraction(1, 2) and chosen is None:
-        rule = f"is {float(coefficient)}, so attention is learned; {LEARNED}"
+        rule = f"is {float(coefficient)}, so attention is partly learned; {LEARNED}"
         raise InputError(where, "setting attn_coeff", rule)
     weights = (outward(1 - coefficient, Fraction(1)),) * count
     if coefficient > Fraction(1, 2) and chosen is not None:
