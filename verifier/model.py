@@ -610,6 +610,44 @@ def softmax_attention(model: Model) -> Callable[[NDArray[np.int64]], NDArray[np.
     return pattern
 
 
+def forward(model: Model) -> Callable[[NDArray[np.int64], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
+    """A transformer in float64, as a function of the tokens (batch, positions) and the attention (batch, heads,
+    positions): the hidden layer (batch, n) and the logits (batch, outputs).
+    """
+    t = {name: tensor.astype(np.float64) for name, tensor in model.tensors.items()}
+
+    def run(tokens: NDArray[np.int64], attention: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        x = t["embed.W_E"][tokens] + t["pos_embed.W_pos"]
+        value = np.einsum("btd,hdk->bthk", x, t["blocks.0.attn.W_V"]) + t["blocks.0.attn.b_V"]
+        z = np.einsum("bht,bthk->bhk", attention, value)
+        resid = x[:, -1] + np.einsum("bhk,hkd->bd", z, t["blocks.0.attn.W_O"]) + t["blocks.0.attn.b_O"]
+        hidden = np.maximum(resid @ t["blocks.0.mlp.W_in"] + t["blocks.0.mlp.b_in"], 0.0)
+        resid = resid + hidden @ t["blocks.0.mlp.W_out"] + t["blocks.0.mlp.b_out"]
+        return hidden, resid @ t["unembed.W_U"] + t["unembed.b_U"]
+
+    return run
+
+
+def activations(
+    model: Model | FoldedCircuit,
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]] | None:
+    """For attention by softmax, what the network does at inputs (a, b), (m,) each: its hidden layer (m, n) and its
+    logits (m, q) in float64. None for a network that is a folded circuit.
+    """
+    if not isinstance(model, Model) or not isinstance(model.attention, Softmax):
+        return None
+    positions, pattern, run = model.positions, softmax_attention(model), forward(model)
+
+    def at(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        columns = {"a": a, "b": b, "=": np.zeros_like(a)}
+        tokens = np.stack([place.offset + columns[place.kind] for place in positions], axis=1)
+        parts = [run(rows, pattern(rows)) for rows in np.array_split(tokens, -(-len(tokens) // 1024))]
+        hidden, logits = zip(*parts, strict=True)
+        return np.concatenate(hidden), np.concatenate(logits)
+
+    return at
+
+
 def circuit_digest(model: Model | FoldedCircuit) -> str:
     """SHA-256 (hex) of the folded circuit, computed exactly and rounded once to float64.
 

@@ -6,7 +6,6 @@ keys; and where a live module was given, the module itself is run, in its own dt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from verifier.errors import InputError
 from verifier.formats._reading import Pattern, Reading
 from verifier.formats._state import State
 from verifier.formats.mlp import MlpReading
-from verifier.model import FoldedCircuit, Model, Position, Softmax, fold, input_tokens, softmax_attention
+from verifier.model import FoldedCircuit, Model, Position, Softmax, fold, forward, input_tokens, softmax_attention
 
 TOLERANCE = 1e-7
 """Of the largest logit, in float64. Rounding there is 1e-16 to 1e-12 of it, and rounding that logit to float32 once is
@@ -78,7 +77,7 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
     """
     model, module, source = reading.model, state.module, state.source
     declared = () if isinstance(model.attention, Softmax) else model.attention
-    circuit, native = (fold(model) if declared else None), transformer_logits(model)
+    circuit, native = (fold(model) if declared else None), forward(model)
     own_softmax = None if declared else softmax_attention(model)
     tensors = {name: tensor.astype(np.float64) for name, tensor in reading.tensors.items()}
     intervals = not all(weight.constant for weight in declared)
@@ -94,9 +93,9 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
             tokens = input_tokens(model.positions, model.p, a)
             own, attention = reading.forward(tensors, tokens, pattern)
             if own_softmax is not None:
-                ours, same = native(tokens, own_softmax(tokens)), own
+                ours, same = native(tokens, own_softmax(tokens))[1], own
             elif intervals or circuit is None:
-                ours, same = native(tokens, attention), own
+                ours, same = native(tokens, attention)[1], own
                 outside = np.maximum(outside, np.maximum(least - attention, attention - most).max())
             else:
                 ours, same = _circuit_logits(circuit, a), reading.forward(tensors, tokens, fixed)[0]
@@ -194,20 +193,3 @@ def _circuit_logits(circuit: FoldedCircuit, a: int) -> Floats:
         if skip is not None:
             logits = logits + skip[:, columns]
     return logits.T
-
-
-def transformer_logits(model: Model) -> Callable[[NDArray[np.int64], Floats], Floats]:
-    """The native model in float64 as a function of the tokens and the attention (batch, heads, positions)."""
-    t = {name: tensor.astype(np.float64) for name, tensor in model.tensors.items()}
-
-    def logits(tokens: NDArray[np.int64], attention: Floats) -> Floats:
-        x = t["embed.W_E"][tokens] + t["pos_embed.W_pos"]
-        value = np.einsum("btd,hdk->bthk", x, t["blocks.0.attn.W_V"]) + t["blocks.0.attn.b_V"]
-        z = np.einsum("bht,bthk->bhk", attention, value)
-        resid = x[:, -1] + np.einsum("bhk,hkd->bd", z, t["blocks.0.attn.W_O"]) + t["blocks.0.attn.b_O"]
-        hidden = np.maximum(resid @ t["blocks.0.mlp.W_in"] + t["blocks.0.mlp.b_in"], 0.0)
-        resid = resid + hidden @ t["blocks.0.mlp.W_out"] + t["blocks.0.mlp.b_out"]
-        result: Floats = resid @ t["unembed.W_U"] + t["unembed.b_U"]
-        return result
-
-    return logits

@@ -167,7 +167,7 @@ def _attention(
         rule = f"is {float(coefficient)}, which contradicts --attention; leave that out"
         raise InputError(where, "setting attn_coeff", rule)
     pattern = Pattern((float(1 - coefficient),) * count, float(coefficient))
-    return weights, pattern, f"attn_coeff = {float(coefficient)}", count
+    return weights, pattern, "" if pattern.learned else f"attn_coeff = {float(coefficient)}", count
 
 
 def _require_addition(settings: Settings, p: int) -> None:
