@@ -39,7 +39,9 @@ def attention_failure(conclusion: Mapping[str, Any], semi_linear: bool = True) -
     if least + lost <= 0 and lost < abs(least) / 2:
         return None  # it fails without attention's part too, which is the smaller one
     spread = max(Fraction(high) - Fraction(low) for low, high in attention["ranges"])
-    facts = f"attention is {'far from' if spread > FAR else 'not quite'} constant: {_ranges(attention)} at its positions"
+    facts = (
+        f"attention is {'far from' if spread > FAR else 'not quite'} constant: {_ranges(attention)} at its positions"
+    )
     cost = f"{facts}, which takes up to {float(lost):.3g} of a margin"
     if attention["kind"] == "declared":
         return f"{cost}; a narrower interval may be proved, if the network's own attention lies in it"
@@ -81,4 +83,5 @@ def _decimal(units: int, digits: int) -> str:
 
 
 def _value(dyadic: Mapping[str, Any]) -> Fraction:
-    return int(dyadic["mantissa"]) * Fraction(2) ** dyadic["exponent"]
+    value: Fraction = int(dyadic["mantissa"]) * Fraction(2) ** dyadic["exponent"]
+    return value

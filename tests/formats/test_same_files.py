@@ -19,6 +19,7 @@ from verifier.kernel import Rejected, limits
 from verifier.kernel.model_file import read_model as kernel_read
 from verifier.model import Model, decode, encode, fold
 
+
 def own(data: bytes) -> dict[str, Any] | None:
     """The tensors as this package reads them; None where it refuses."""
     try:

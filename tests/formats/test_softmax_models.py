@@ -17,7 +17,7 @@ from verifier import kernel
 from verifier.attention_words import attention_failure, attention_words
 from verifier.errors import InputError
 from verifier.explain import explain
-from verifier.formats import import_model, transformerlens
+from verifier.formats import import_model, transformerlens, zhong
 from verifier.kernel import Rejected
 from verifier.kernel import circuit as kernel_circuit
 from verifier.kernel.cost import Cost
@@ -174,6 +174,19 @@ def test_folding_is_at_the_kernels_middles(model: Model) -> None:
         assert circuit.S2 is not None
         ours = np.maximum(circuit.A.T[a] + circuit.B.T[b], 0) @ circuit.W.T + circuit.S1.T[a] + circuit.S2.T[b]
         assert np.allclose(ours, logits)
+
+
+def test_other_formats_give_back_softmax() -> None:
+    model = MODELS[0]
+    assert circuit_digest(import_model(transformerlens.to_state_dict(model)).model) == circuit_digest(model)
+    with pytest.raises(InputError, match="biases of queries and keys"):
+        zhong.to_state_dict(model)
+    plain = {name: np.zeros_like(model.tensors[name]) for name in SCORE_TENSORS if ".b_" in name}
+    for p, layout, sizes in ((5, "a b", {}), (5, "a b =5", {"vocabulary": 6, "outputs": 6})):
+        unbiased = softmax_model(p=p, layout=layout, **sizes)
+        unbiased = replace(unbiased, tensors=unbiased.tensors | plain)
+        state, config = zhong.to_state_dict(unbiased)
+        assert circuit_digest(import_model(state, config=config).model) == circuit_digest(unbiased)
 
 
 def edited(model: Model, attention: str) -> bytes:

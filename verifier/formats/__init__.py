@@ -293,7 +293,10 @@ def _attention(state: State, options: Options, reading: Reading, check: SelfChec
     attention = reading.model.attention
     if isinstance(attention, Softmax):
         low, high = check.attention or (0.0, 0.0)
-        return (), f"attention is the {attention} of its own queries and keys, with weights from {low:.3g} to {high:.3g}"
+        return (
+            (),
+            f"attention is the {attention} of its own queries and keys, with weights from {low:.3g} to {high:.3g}",
+        )
     weights = ", ".join(map(str, attention))
     constant = all(weight.constant for weight in attention)
     option = f"--attention '{' '.join(map(str, attention))}' (attention=)"

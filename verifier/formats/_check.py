@@ -15,7 +15,7 @@ from verifier.errors import InputError
 from verifier.formats._reading import Pattern, Reading
 from verifier.formats._state import State
 from verifier.formats.mlp import MlpReading
-from verifier.model import FoldedCircuit, Model, Position, Softmax, fold, forward, input_tokens, softmax_attention
+from verifier.model import FoldedCircuit, Position, Softmax, fold, forward, input_tokens, softmax_attention
 
 TOLERANCE = 1e-7
 """Of the largest logit, in float64. Rounding there is 1e-16 to 1e-12 of it, and rounding that logit to float32 once is

@@ -250,9 +250,7 @@ def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[n
     return to_float32(state.tensors[name], name, state.source, round_weights)
 
 
-def to_float32(
-    array: NDArray[Any], name: str, source: str, round_weights: bool
-) -> tuple[NDArray[np.float32], bool]:
+def to_float32(array: NDArray[Any], name: str, source: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
     """An array as float32, and whether that changed it.
 
     **Raises** `InputError`.

@@ -31,7 +31,7 @@ from verifier.formats._reading import (
 )
 from verifier.formats._settings import Settings, require_sizes, require_supported_network
 from verifier.formats._state import State
-from verifier.model import TENSORS, AttentionWeight, Model, parse_position
+from verifier.model import TENSORS, AttentionWeight, Model, Softmax, parse_position
 
 FORMAT = "transformerlens"
 
@@ -173,7 +173,9 @@ def _attention(
 
     **Raises** `InputError` for learned attention, and when configuration and user disagree.
     """
-    settings.refuse_unless(("uniform_attention", "constant_attention"), lambda value: value in (None, True, False), LEARNED)
+    settings.refuse_unless(
+        ("uniform_attention", "constant_attention"), lambda value: value in (None, True, False), LEARNED
+    )
     settings.refuse_unless(("attn_coeff",), lambda value: value in (None, 0), LEARNED)
     rate = settings.fraction("attention_rate")
     chosen = None if options.attention is None else spread(options.attention, count, source)
@@ -260,9 +262,13 @@ def forward(tensors: Tensors, tokens: NDArray[np.int64], pattern: Pattern) -> tu
 def to_state_dict(model: Model) -> dict[str, NDArray[np.float32]]:
     """A native transformer as a TransformerLens state dict, as it is.
 
-    W_Q and W_K are zero, so that a HookedTransformer attends equally to every position; where the model's
-    weights are not 1/n_ctx, that is another network, and reading it back needs `--attention`, which says so.
+    Where the attention is declared, W_Q and W_K are zero, so that a HookedTransformer attends equally to every position;
+    where the model's weights are not 1/n_ctx, that is another network, and reading it back needs `--attention`, which
+    says so. A scale of softmax other than 1/sqrt(d_head) goes into the configuration, as `attn_scale`.
     """
+    own = {name: tensor.copy() for name, tensor in model.tensors.items()}
+    if isinstance(model.attention, Softmax):
+        return own
     heads, d_model, d_head = model.tensors["blocks.0.attn.W_V"].shape
     zeros: dict[str, NDArray[np.float32]] = {
         "blocks.0.attn.W_Q": np.zeros((heads, d_model, d_head), np.float32),
@@ -270,4 +276,4 @@ def to_state_dict(model: Model) -> dict[str, NDArray[np.float32]]:
         "blocks.0.attn.b_Q": np.zeros((heads, d_head), np.float32),
         "blocks.0.attn.b_K": np.zeros((heads, d_head), np.float32),
     }
-    return {**{name: tensor.copy() for name, tensor in model.tensors.items()}, **zeros}
+    return {**own, **zeros}

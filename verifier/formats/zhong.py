@@ -33,7 +33,7 @@ from verifier.formats._reading import (
 )
 from verifier.formats._settings import Settings, require_sizes, require_supported_network
 from verifier.formats._state import State
-from verifier.model import AttentionWeight, Model, parse_position
+from verifier.model import AttentionWeight, Model, Softmax, parse_position
 
 FORMAT = "zhong"
 
@@ -61,8 +61,8 @@ IGNORED = {**QUERY_KEY, "blocks.0.attn.mask": "the authors' code does not use it
 """Biases of queries and keys do not exist in this format."""
 
 LEARNED = (
-    "only softmax (attn_coeff 1), constant attention, and small deviations from it (attn_coeff up to 1/2) are supported;"
-    " retrain so, or fix it with --attention, and theorems are then about the network with its attention fixed"
+    "only softmax (attn_coeff 1), constant attention, and small deviations from it (attn_coeff up to 1/2), are"
+    " supported; retrain so, or fix it with --attention, and theorems are then about the network with that attention"
 )
 
 
@@ -241,7 +241,7 @@ def to_state_dict(model: Model) -> tuple[dict[str, NDArray[np.float32]], dict[st
     TransformerLens names. Where the attention is not of the format's kind, the configuration has no
     `attn_coeff`, and reading the file back needs `--attention`.
 
-    **Raises** `InputError` for a layout that the format does not have.
+    **Raises** `InputError` for a layout, or biases of queries and keys, that the format does not have.
     """
     p, t = model.p, model.tensors
     count = len(model.layout)
@@ -271,7 +271,15 @@ def to_state_dict(model: Model) -> tuple[dict[str, NDArray[np.float32]], dict[st
         "diff_vocab": int(layouts[model.layout]),
         "eqn_sign": int(count == 3),
     }
-    low, high = model.attention[0].low, model.attention[0].high
-    if high == 1 and len(set(model.attention)) == 1 and low >= Fraction(1, 2):
-        config["attn_coeff"] = float(1 - low)
+    if isinstance(model.attention, Softmax):
+        biases = any(t[f"blocks.0.attn.b_{name}"].any() for name in "QK")
+        if biases or model.attention.scale_squared != Fraction(1, d_head):
+            rule = "has a scale or biases of queries and keys that the format of Zhong et al. does not have"
+            raise InputError("model", "attention", rule)
+        tensors |= {name: t[name].transpose(0, 2, 1) for name in QUERY_KEY}
+        config["attn_coeff"] = 1.0
+    else:
+        low, high = model.attention[0].low, model.attention[0].high
+        if high == 1 and len(set(model.attention)) == 1 and low >= Fraction(1, 2):
+            config["attn_coeff"] = float(1 - low)
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, config
