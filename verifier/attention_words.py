@@ -22,35 +22,33 @@ def attention_words(conclusion: Mapping[str, Any]) -> str:
     return f"attention {', '.join(weights)}"
 
 
-def attention_failure(conclusion: Mapping[str, Any], semi_linear: bool = True) -> str | None:
-    """Why attention keeps a network from being proved, and what to do; None where attention is not the reason.
+def attention_failure(conclusion: Mapping[str, Any]) -> str | None:
+    """Why attention keeps a network from being proved, and the ways out; None where attention is not the reason.
 
     **Arguments**
 
-    - `conclusion`: the document of a check that did not reach its claim.
-    - `semi_linear`: whether the semi-linear strategy, which evaluates the attention at every input, is still to be
-      tried. It is not when it was what failed.
+    - `conclusion`: the document of a check that did not reach its claim, by any strategy.
     """
-    attention, budget = conclusion["model"]["attention"], conclusion["logits"]["budget"]
-    accuracy = conclusion["accuracy"]
-    lost, least = 2 * _value(budget["attention"]), _value(accuracy["min_margin"])
+    attention, accuracy = conclusion["model"]["attention"], conclusion["accuracy"]
+    lost, least = 2 * _value(conclusion["logits"]["budget"]["attention"]), _value(accuracy["min_margin"])
     if attention["kind"] == "none" or lost <= 0 or least > 0:
         return None
-    if least + lost <= 0 and lost < abs(least) / 2:
-        return None  # it fails without attention's part too, which is the smaller one
     spread = max(Fraction(high) - Fraction(low) for low, high in attention["ranges"])
-    facts = (
+    dense = accuracy["strategy"] == "semi-linear"
+    if (spread <= FAR) if dense else (lost < -least / 2):
+        return None  # it would fail without what attention costs, too
+    sentence = (
         f"attention is {'far from' if spread > FAR else 'not quite'} constant: {_ranges(attention)} at its positions"
     )
-    cost = f"{facts}, which takes up to {float(lost):.3g} of a margin"
+    sentence += "" if dense else f", which takes up to {float(lost):.3g} of a margin"
     if attention["kind"] == "declared":
-        return f"{cost}; a narrower interval may be proved, if the network's own attention lies in it"
-    fixed = " ".join([str(Fraction(1, len(attention["ranges"])))] * len(attention["ranges"]))
-    named = fixed.replace(" ", ", ")
-    first = "--strategy semi-linear evaluates it at every input" if semi_linear else "nothing more can be proved here"
+        return f"{sentence}; a narrower interval may be proved, if the network's own attention lies in it"
+    weights = [str(Fraction(1, len(attention["ranges"])))] * len(attention["ranges"])
+    left = f"{accuracy['uncertified_inputs']} of {accuracy['total_inputs']} inputs are not proved"
+    first = f"evaluated at every input, {left}" if dense else "--strategy semi-linear evaluates it at every input"
     return (
-        f"{cost}; {first}; import with --attention '{fixed}' fixes it, and then every statement says 'with attention"
-        f" fixed at {named}'"
+        f"{sentence}; {first}; --attention '{' '.join(weights)}' at the import fixes it, and then every statement says"
+        f" 'with attention fixed at {', '.join(weights)}'"
     )
 
 

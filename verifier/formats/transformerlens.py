@@ -262,9 +262,9 @@ def forward(tensors: Tensors, tokens: NDArray[np.int64], pattern: Pattern) -> tu
 def to_state_dict(model: Model) -> dict[str, NDArray[np.float32]]:
     """A native transformer as a TransformerLens state dict, as it is.
 
-    Where the attention is declared, W_Q and W_K are zero, so that a HookedTransformer attends equally to every position;
-    where the model's weights are not 1/n_ctx, that is another network, and reading it back needs `--attention`, which
-    says so. A scale of softmax other than 1/sqrt(d_head) goes into the configuration, as `attn_scale`.
+    Where the attention is declared, W_Q and W_K are zero, so that a HookedTransformer attends equally to every
+    position; where the model's weights are not 1/n_ctx, that is another network, and reading it back needs
+    `--attention`, which says so. A scale of softmax other than 1/sqrt(d_head) is for the configuration (`attn_scale`).
     """
     own = {name: tensor.copy() for name, tensor in model.tensors.items()}
     if isinstance(model.attention, Softmax):
