@@ -2,8 +2,8 @@
 
 A native model is one safetensors file in one of two forms. A *transformer* has the float32 tensors `TENSORS`,
 which carry the usual TransformerLens names; its metadata says which task the weights are for and what the
-attention does. W_Q and W_K are absent: with constant attention no logit depends on them (docs/theory.md, §1).
-A *circuit* has the folded tables themselves.
+attention does: either it declares the weights, or they are the softmax of the network's own queries and keys, and
+then the file has `SCORE_TENSORS` as well. A *circuit* has the folded tables themselves.
 
 The kernel never uses this module; it parses the same bytes itself (`verifier.kernel.model_file`).
 """
@@ -14,8 +14,8 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,11 @@ TENSORS = (
     "unembed.W_U",
     "unembed.b_U",
 )
+SCORE_TENSORS = ("blocks.0.attn.W_Q", "blocks.0.attn.W_K", "blocks.0.attn.b_Q", "blocks.0.attn.b_K")
+"""Only for attention by softmax."""
+
+MIDDLE = 1 << 19  # what softmax attention is folded at is a multiple of 2^-19, as in the kernel
+BATCH = 1 << 16  # inputs whose attention is computed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,25 @@ class AttentionWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class Softmax:
+    """Attention by softmax over the positions of the network's own scores, times a scale.
+
+    `scale_squared`: the scale's square, that of a positive fraction or 1/N.
+    """
+
+    scale_squared: Fraction
+
+    @property
+    def scale(self) -> float:
+        return math.sqrt(self.scale_squared)
+
+    def __str__(self) -> str:
+        top, bottom = math.isqrt(self.scale_squared.numerator), math.isqrt(self.scale_squared.denominator)
+        root = Fraction(top, bottom)
+        return f"softmax {root if root**2 == self.scale_squared else f'1/sqrt({1 / self.scale_squared})'}"
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """What one position holds: the token a + `offset` or b + `offset`, or (`kind` =) just `offset`."""
 
@@ -90,23 +114,28 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A constant-attention one-layer transformer in memory (untrusted).
+    """A one-layer transformer in memory (untrusted).
 
     **Fields**
 
     - `p`: the modulus.
-    - `attention`: one weight per position, exact or an interval.
+    - `attention`: one weight per position, exact or an interval; or `Softmax`.
     - `layout`: what each position holds: `a`, `b`, `a+59` (an offset into the vocabulary), or `=59`
       (the fixed token 59). The network is read at the last position.
-    - `tensors`: float32 arrays by TransformerLens name, exactly `TENSORS`.
+    - `tensors`: float32 arrays by TransformerLens name, exactly `TENSORS`; with `Softmax`, `SCORE_TENSORS` too.
     - `provenance`: free-form facts about the origin; no theorem depends on them.
     """
 
     p: int
-    attention: tuple[AttentionWeight, ...]
+    attention: tuple[AttentionWeight, ...] | Softmax
     layout: tuple[str, ...]
     tensors: dict[str, NDArray[np.float32]]
     provenance: dict[str, object]
+
+    @property
+    def attention_text(self) -> str:
+        """The attention as the file's metadata has it."""
+        return str(self.attention) if isinstance(self.attention, Softmax) else " ".join(map(str, self.attention))
 
     @property
     def positions(self) -> tuple[Position, ...]:
@@ -185,18 +214,40 @@ def parse_attention(text: str, source: str) -> AttentionWeight:
     return AttentionWeight(low, high)
 
 
+def parse_pattern(text: str, source: str) -> tuple[AttentionWeight, ...] | Softmax:
+    """The attention of a file: a weight for each position, or `softmax 1/sqrt(32)`, `softmax 1/4`.
+
+    **Raises** `InputError`.
+    """
+    if not text.startswith("softmax "):
+        return tuple(parse_attention(item, source) for item in text.split(" "))
+    scale = text.removeprefix("softmax ")
+    match = re.fullmatch(r"1/sqrt\(([1-9][0-9]{0,6})\)", scale)
+    if match is not None:
+        return Softmax(Fraction(1, int(match[1])))
+    weight = parse_attention(scale, source)
+    if not weight.constant or ":" in scale or weight.low <= 0:
+        raise InputError(source, "attention", f"must have a positive scale like 1/4 or 1/sqrt(32), not {scale!r}")
+    return Softmax(weight.low**2)
+
+
 def encode_model(model: Model) -> bytes:
     """Serialise to safetensors bytes, the same bytes for the same model."""
     metadata = {
-        "attention": " ".join(str(weight) for weight in model.attention),
+        "attention": model.attention_text,
         "format": FORMAT,
         "layout": " ".join(model.layout),
         "p": str(model.p),
         "provenance": _provenance_text(model.provenance),
         "task": TASK,
     }
-    tensors = {name: np.asarray(model.tensors[name], dtype=np.float32) for name in TENSORS}
+    tensors = {name: np.asarray(model.tensors[name], dtype=np.float32) for name in tensor_names(model.attention)}
     return encode_tensors(metadata, tensors)
+
+
+def tensor_names(attention: tuple[AttentionWeight, ...] | Softmax) -> tuple[str, ...]:
+    """The tensors of a transformer with such an attention."""
+    return TENSORS + SCORE_TENSORS if isinstance(attention, Softmax) else TENSORS
 
 
 def encode_circuit(circuit: FoldedCircuit) -> bytes:
@@ -289,10 +340,13 @@ def decode(data: bytes, source: str) -> Model | FoldedCircuit:
 def _decode_model(file: TensorFile, source: str) -> Model:
     p, provenance = _common_metadata(file, source, {"attention", "layout"})
     layout = tuple(file.metadata["layout"].split(" "))
-    attention = tuple(parse_attention(text, source) for text in file.metadata["attention"].split(" "))
-    if set(file.tensors) != set(TENSORS):
-        name = min(set(file.tensors) ^ set(TENSORS))
-        rule = "is missing" if name in TENSORS else "is not part of the format"
+    attention = parse_pattern(file.metadata["attention"], source)
+    names = set(tensor_names(attention))
+    if set(file.tensors) != names:
+        name = min(set(file.tensors) ^ names)
+        rule = "is missing" if name in names else "is not part of the format"
+        if name in SCORE_TENSORS:
+            rule = "is missing; attention by softmax needs it" if name in names else "is unused: attention is declared"
         raise InputError(source, f"tensor {name}", rule)
     for name, dtype in file.dtypes.items():
         if dtype != "F32":
@@ -362,10 +416,10 @@ def _require_transformer(model: Model, source: str) -> None:
     if not 1 <= len(positions) <= limits.POSITIONS:
         rule = f"must have 1 to {limits.POSITIONS} positions, not {len(positions)}"
         raise InputError(source, "layout", rule)
-    if len(model.attention) != len(positions):
+    if not isinstance(model.attention, Softmax) and len(model.attention) != len(positions):
         rule = f"must have one weight for each of the {len(positions)} positions, not {len(model.attention)}"
         raise InputError(source, "attention", rule)
-    shapes = {name: model.tensors[name].shape for name in TENSORS}
+    shapes = {name: model.tensors[name].shape for name in tensor_names(model.attention)}
     ranks = {"embed.W_E": 2, "blocks.0.attn.W_V": 3, "blocks.0.mlp.W_in": 2, "unembed.W_U": 2}
     for name, rank in ranks.items():
         if len(shapes[name]) != rank:
@@ -388,6 +442,8 @@ def _require_transformer(model: Model, source: str) -> None:
         "unembed.W_U": (d, q),
         "unembed.b_U": (q,),
     }
+    if isinstance(model.attention, Softmax):
+        expected |= dict(zip(SCORE_TENSORS, ((h, d, k), (h, d, k), (h, k), (h, k)), strict=True))
     for name, shape in expected.items():
         if shapes[name] != shape:
             rule = f"must have the shape {list(shape)}, not {list(shapes[name])}"
@@ -443,7 +499,8 @@ def fold(model: Model | FoldedCircuit) -> FoldedCircuit:
     """The circuit of a transformer (docs/theory.md, §1), for the untrusted side.
 
     Computed exactly and rounded once to float64, so it is the same on every machine. What depends on neither
-    a nor b goes with b. Attention intervals are folded at their middles. A folded circuit is returned as is.
+    a nor b goes with b. Attention intervals are folded at their middles, and so is softmax, by head, at the middles of
+    its range over all inputs (`attention_middles`). A folded circuit is returned as is.
     """
     if isinstance(model, FoldedCircuit):
         return model
@@ -453,23 +510,33 @@ def fold(model: Model | FoldedCircuit) -> FoldedCircuit:
     def row(name: str) -> Exact:
         return exact(tensors[name].reshape(1, -1))
 
-    w_o = exact(tensors["blocks.0.attn.W_O"].reshape(-1, d))
-    ov = exact(tensors["blocks.0.attn.W_V"].transpose(1, 0, 2).reshape(d, -1)) @ w_o
-    value_bias = row("blocks.0.attn.b_V") @ w_o
+    heads = tensors["blocks.0.attn.W_O"].shape[0]
+    w_v, w_o = (tensors[f"blocks.0.attn.W_{name}"] for name in "VO")
+    b_v = tensors["blocks.0.attn.b_V"]
+    by_head = attention_middles(model)
+    if all(len(set(row)) == 1 for row in by_head):  # all heads together
+        by_head, heads = [row[:1] for row in by_head], 1
+        w_v, w_o, b_v = w_v.transpose(1, 0, 2).reshape(1, d, -1), w_o.reshape(1, -1, d), b_v.reshape(1, -1)
+    outputs = [exact(w_o[head]) for head in range(heads)]
+    ov = [exact(w_v[head]) @ outputs[head] for head in range(heads)]
+    value_bias = [exact(b_v[[head]]) @ outputs[head] for head in range(heads)]
     w_in, w_u = exact(tensors["blocks.0.mlp.W_in"]), exact(tensors["unembed.W_U"])
-    weights = [weight.middle for weight in model.attention]
-    denominator = math.lcm(*(weight.denominator for weight in weights))
+    denominator = math.lcm(*(weight.denominator for row in by_head for weight in row))
 
     # `denominator` times the residual stream before the MLP: the part of a, and the part of b with constants.
-    total = int(sum(weights) * denominator)
-    constants = row("blocks.0.attn.b_O").times(denominator) + value_bias.times(total)
+    constants = row("blocks.0.attn.b_O").times(denominator)
+    for head in range(heads):
+        total = sum((weights[head] for weights in by_head), Fraction(0))
+        constants = constants + value_bias[head].times(int(total * denominator))
     resid = {"a": zeros(p, d), "b": constants.rows(p)}
-    for index, (position, weight) in enumerate(zip(model.positions, weights, strict=True)):
+    for index, (position, weights) in enumerate(zip(model.positions, by_head, strict=True)):
         tokens = position.tokens(p)
         embedded = exact(tensors["embed.W_E"][tokens.start : tokens.stop])
         embedded = embedded + exact(tensors["pos_embed.W_pos"][[index]]).rows(len(tokens))
-        part = (embedded @ ov).times(int(weight * denominator))
-        if index == len(weights) - 1:
+        part = zeros(len(tokens), d)
+        for head, weight in enumerate(weights):
+            part = part + (embedded @ ov[head]).times(int(weight * denominator))
+        if index == len(by_head) - 1:
             part = part + embedded.times(denominator)
         side = "a" if position.kind == "a" else "b"
         resid[side] = resid[side] + (part.rows(p) if position.kind == "=" else part)
@@ -488,14 +555,107 @@ def fold(model: Model | FoldedCircuit) -> FoldedCircuit:
     )
 
 
+def attention_middles(model: Model) -> list[list[Fraction]]:
+    """By position and head, the weights at which a transformer is folded.
+
+    Those of softmax are near the middle of their range over all inputs, and sum to one, as in the kernel.
+    """
+    heads = model.tensors["blocks.0.attn.W_O"].shape[0]
+    if not isinstance(model.attention, Softmax):
+        return [[weight.middle] * heads for weight in model.attention]
+    positions, p = model.positions, model.p
+    low, high = np.full((heads, len(positions)), np.inf), np.full((heads, len(positions)), -np.inf)
+    pattern = softmax_attention(model)
+    rows = max(1, BATCH // p)
+    for start in range(0, p, rows):
+        inputs = [input_tokens(positions, p, a) for a in range(start, min(p, start + rows))]
+        found = pattern(np.concatenate(inputs))
+        low, high = np.minimum(low, found.min(axis=0)), np.maximum(high, found.max(axis=0))
+    middle = [[Fraction(round(float(x) * MIDDLE), MIDDLE) for x in row] for row in ((low + high) / 2).T[:-1]]
+    middle.append([1 - sum((row[head] for row in middle), Fraction(0)) for head in range(heads)])
+    even = (low == high).all(axis=1) & (low == low[:, :1]).all(axis=1)  # equal scores
+    return [[Fraction(1, len(positions)) if e else m for m, e in zip(own, even, strict=True)] for own in middle]
+
+
+def input_tokens(positions: tuple[Position, ...], p: int, a: int) -> NDArray[np.int64]:
+    """The tokens of the inputs (a, 0), …, (a, p − 1), one row each."""
+    columns = {"a": np.full(p, a), "b": np.arange(p), "=": np.zeros(p, np.int64)}
+    return np.stack([position.offset + columns[position.kind] for position in positions], axis=1)
+
+
+def softmax_attention(model: Model) -> Callable[[NDArray[np.int64]], NDArray[np.float64]]:
+    """Attention by softmax in float64, as a function of the tokens: (batch, heads, positions).
+
+    The network is read at the last position, which attends to every one.
+    """
+    if not isinstance(model.attention, Softmax):
+        raise TypeError("the model declares its attention")
+    scale = model.attention.scale
+    embed, places = (model.tensors[name].astype(np.float64) for name in ("embed.W_E", "pos_embed.W_pos"))
+    w_q, w_k, b_q, b_k = (model.tensors[name].astype(np.float64) for name in SCORE_TENSORS)
+
+    def pattern(tokens: NDArray[np.int64]) -> NDArray[np.float64]:
+        used, inverse = np.unique(tokens, return_inverse=True)
+        inverse = inverse.reshape(tokens.shape)
+        at = embed[used][:, None] + places  # (token, position, d)
+        query = at[:, -1] @ w_q + b_q[:, None]  # (head, token, k)
+        keys = np.einsum("ntd,hdk->htnk", at, w_k) + b_k[:, None, None]
+        table = np.einsum("hik,htjk->htij", query, keys)
+        last = inverse[:, -1]
+        scores = np.stack([table[:, t, last, inverse[:, t]] for t in range(tokens.shape[1])], axis=-1) * scale
+        weights: NDArray[np.float64] = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        weights /= weights.sum(axis=-1, keepdims=True)
+        return weights.transpose(1, 0, 2)
+
+    return pattern
+
+
+def forward(model: Model) -> Callable[[NDArray[np.int64], NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
+    """A transformer in float64, as a function of the tokens (batch, positions) and the attention (batch, heads,
+    positions): the hidden layer (batch, n) and the logits (batch, outputs).
+    """
+    t = {name: tensor.astype(np.float64) for name, tensor in model.tensors.items()}
+
+    def run(tokens: NDArray[np.int64], attention: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        x = t["embed.W_E"][tokens] + t["pos_embed.W_pos"]
+        value = np.einsum("btd,hdk->bthk", x, t["blocks.0.attn.W_V"]) + t["blocks.0.attn.b_V"]
+        z = np.einsum("bht,bthk->bhk", attention, value)
+        resid = x[:, -1] + np.einsum("bhk,hkd->bd", z, t["blocks.0.attn.W_O"]) + t["blocks.0.attn.b_O"]
+        hidden = np.maximum(resid @ t["blocks.0.mlp.W_in"] + t["blocks.0.mlp.b_in"], 0.0)
+        resid = resid + hidden @ t["blocks.0.mlp.W_out"] + t["blocks.0.mlp.b_out"]
+        return hidden, resid @ t["unembed.W_U"] + t["unembed.b_U"]
+
+    return run
+
+
+def activations(
+    model: Model | FoldedCircuit,
+) -> Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]] | None:
+    """For attention by softmax, what the network does at inputs (a, b), (m,) each: its hidden layer (m, n) and its
+    logits (m, q) in float64. None for a network that is a folded circuit.
+    """
+    if not isinstance(model, Model) or not isinstance(model.attention, Softmax):
+        return None
+    positions, pattern, run = model.positions, softmax_attention(model), forward(model)
+
+    def at(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
+        columns = {"a": a, "b": b, "=": np.zeros_like(a)}
+        tokens = np.stack([place.offset + columns[place.kind] for place in positions], axis=1)
+        parts = [run(rows, pattern(rows)) for rows in np.array_split(tokens, -(-len(tokens) // 1024))]
+        hidden, logits = zip(*parts, strict=True)
+        return np.concatenate(hidden), np.concatenate(logits)
+
+    return at
+
+
 def circuit_digest(model: Model | FoldedCircuit) -> str:
     """SHA-256 (hex) of the folded circuit, computed exactly and rounded once to float64.
 
     It does not depend on the format the model came from, nor on how its heads or scales are split between
-    tensors. Missing skip tables count as zero. With attention intervals the weights themselves are hashed as
-    well, since then the circuit is not one.
+    tensors. Missing skip tables count as zero. With attention that is not constant the weights themselves are hashed
+    as well, since then the circuit is not one; with softmax it is that of uniform attention.
     """
-    circuit = fold(model)
+    circuit = fold(_uniform(model) if isinstance(model, Model) and isinstance(model.attention, Softmax) else model)
     sizes = f"{circuit.p} {circuit.neurons} {circuit.outputs}"
     hasher = hashlib.sha256(f"verifier-circuit-digest/1 {sizes}\n".encode())
     skip = np.zeros((circuit.outputs, circuit.p))
@@ -507,8 +667,20 @@ def circuit_digest(model: Model | FoldedCircuit) -> str:
         skip if circuit.S2 is None else circuit.S2,
     ):
         hasher.update((table.astype("<f8") + 0.0).tobytes())
-    if isinstance(model, Model) and not all(weight.constant for weight in model.attention):
-        hasher.update(" ".join(map(str, model.attention)).encode())
-        for name in TENSORS:
+    if isinstance(model, Model) and not (
+        isinstance(model.attention, tuple) and all(weight.constant for weight in model.attention)
+    ):
+        hasher.update(model.attention_text.encode())
+        for name in tensor_names(model.attention):
             hasher.update(np.ascontiguousarray(model.tensors[name], dtype="<f4").tobytes())
     return hasher.hexdigest()
+
+
+def _uniform(model: Model) -> Model:
+    """With the same weight at every position, whatever the queries and keys say."""
+    count = len(model.layout)
+    return replace(
+        model,
+        attention=(AttentionWeight.exactly(Fraction(1, count)),) * count,
+        tensors={name: model.tensors[name] for name in TENSORS},
+    )

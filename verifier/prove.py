@@ -285,10 +285,11 @@ def explain(source: Source, margin_share: float, observe: Observer = ignore) -> 
     **Raises** `InputError` for a model that is not well-formed.
     """
     from verifier import explain as explainer  # numpy's linear algebra, which checking alone does not need
-    from verifier.model import decode, fold
+    from verifier.model import activations, decode, fold
 
     observe("explain", 0, 1)
-    return explainer.explain(fold(decode(source.data, str(source.path))), source.sha256, margin_share)
+    model = decode(source.data, str(source.path))
+    return explainer.explain(fold(model), source.sha256, margin_share, activations(model))
 
 
 def describe(source: Source) -> str:

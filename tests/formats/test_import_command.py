@@ -52,9 +52,12 @@ def test_an_assumption_is_said_everywhere(tmp_path: Path, capsys: Capture) -> No
     path, out = tmp_path / "learned.pt", tmp_path / "native.safetensors"
     torch.save(first_position_state(), path)
     words = ["import", str(path), "-o", str(out)]
-    assert cli.main(words) == 2
-    assert "or fix the attention with --attention '1/2 1/2'" in capsys.readouterr().err
-    assert not out.exists()
+    assert cli.main(words) == 0
+    text = capsys.readouterr().out
+    assert "attention softmax 1/sqrt(5)" in text
+    assert "25 of 25 inputs" in text
+    assert read_model(out).provenance["assumptions"] == []
+    words.append("--force")
     assert cli.main([*words, "--attention", "1/2 1/2"]) == 0
     text = capsys.readouterr().out
     assert "note        with attention fixed at 1/2, 1/2: the network's own attention weights range from" in text

@@ -33,9 +33,8 @@ from tests.formats.format_samples import (
 )
 from verifier.errors import InputError
 from verifier.formats import circuit_digest, folded, import_file, import_model, transformerlens, zhong
-from verifier.formats._check import input_tokens
 from verifier.kernel.model_file import read_model as kernel_read
-from verifier.model import AttentionWeight, FoldedCircuit, Model, encode, fold, write_model
+from verifier.model import AttentionWeight, FoldedCircuit, Model, Softmax, encode, fold, input_tokens, write_model
 
 published = pytest.mark.skipif(
     not CHECKPOINT.exists(), reason=f"the published checkpoint is not at {CHECKPOINT.parent}"
@@ -185,7 +184,7 @@ HALVES = "with attention fixed at 1/2, 1/2"
 
 
 @pytest.mark.parametrize("kind", ["module", "float64 module", "state dict", "file"])
-def test_learned_attention_is_refused_with_both_ways_out_or_flagged(kind: str, tmp_path: Path) -> None:
+def test_learned_attention_is_held_as_it_is_or_fixed_with_a_word(kind: str, tmp_path: Path) -> None:
     """The first report against this tool: right on half of the inputs by its own forward pass, and proved for all."""
     state = first_position_state()
     state["blocks.0.attn.W_Q"] *= 0.05  # far from constant, and far from what the network needs
@@ -200,16 +199,16 @@ def test_learned_attention_is_refused_with_both_ways_out_or_flagged(kind: str, t
     with torch.no_grad():
         inputs = torch.cartesian_prod(torch.arange(5), torch.arange(5))
         right = int((module(inputs)[:, -1].argmax(-1) == inputs.sum(-1) % 5).sum())
-    with pytest.raises(InputError) as caught:
-        run()
-    sentence = str(caught.value)
-    for part in (
-        "the network's own attention weights range from",
-        f"right by its own forward pass: {right} of 25 inputs",
-        "retrain with a hook that sets the pattern to a constant",
-        "or fix the attention with --attention '1/2 1/2' (attention=)",
-    ):
-        assert part in sentence
+    own = run()
+    assert own.assumptions == ()
+    assert own.model.attention == Softmax(Fraction(1, 5))
+    assert own.check.correct == own.check.own_correct == right
+    assert own.check.agrees
+    assert "attention is the softmax 1/sqrt(5) of its own queries and keys, with weights from" in " ".join(own.notes)
+    for name in ("W_Q", "W_K", "b_Q", "b_K"):
+        assert f"blocks.0.attn.{name}" not in own.dropped
+        assert np.array_equal(own.model.tensors[f"blocks.0.attn.{name}"], state[f"blocks.0.attn.{name}"].numpy())
+    assert kernel_read(own.encode()).scale_squared == Fraction(1, 5)
     insisted = run(attention="1/2")
     assert insisted.assumptions == (HALVES,)
     assert insisted.notes[0].startswith(f"{HALVES}: the network's own attention weights range from")
@@ -219,22 +218,58 @@ def test_learned_attention_is_refused_with_both_ways_out_or_flagged(kind: str, t
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-9, 1e-6, 1e-4, 1e-2, 1.0])
-def test_attention_is_compared_by_logits_however_small_the_difference(size: float) -> None:
+def test_attention_is_held_however_small_the_difference(size: float) -> None:
     state = random_state(keys=size)
-    same = size <= 1e-9
-    for source in (state, Lens(state).double()):
-        if same:
-            assert import_model(source).assumptions == ()
-        else:
-            with pytest.raises(InputError, match="attention weights range from"):
-                import_model(source)
-        assert import_model(source, attention="1/2").assumptions == (() if same else (HALVES,))
+    for source in (state, Lens(state).double(), Lens(state)):
+        imported = import_model(source)
+        assert imported.assumptions == ()
+        assert isinstance(imported.model, Model)
+        assert imported.model.attention == (Softmax(Fraction(1, 3)) if size else exactly("1/2", 2))
+    for exact in (state, Lens(state).double()):
+        assert import_model(exact, attention="1/2").assumptions == (() if size <= 1e-9 else (HALVES,))
     hooked = import_model(Lens(state, 0.5))  # the module itself has a constant pattern, whatever its keys
     assert hooked.assumptions == ()
     assert hooked.check is not None
     assert hooked.check.network == "Lens itself, in float32"
-    text = "its queries and keys give" if same else "the module's own forward pass has"
-    assert f"{text} the attention 1/2, 1/2 at every input" in hooked.notes
+    if size >= 1e-4:
+        assert "the module's own forward pass has the attention 1/2, 1/2 at every input" in hooked.notes
+    if size == 0:
+        assert "its queries and keys give the attention 1/2, 1/2 at every input" in hooked.notes
+
+
+def test_queries_and_keys_that_a_file_cannot_hold_are_refused_or_rounded() -> None:
+    module = Lens(random_state(keys=1.0)).double()
+    with torch.no_grad():
+        module.blocks[0].attn.W_Q += 1e-9
+    with pytest.raises(InputError, match=r"attn\.W_Q has float64 values that float32 cannot represent"):
+        import_model(module)
+    rounded = import_model(module, round_weights=True)
+    assert rounded.assumptions == ("with weights rounded to float32",)
+    state = random_state(keys=1.0)
+    texts = {"attn_scale": 4.0}, {"attn_scale": 0.25}, {"attn_scale": 8**0.5}, {"use_attn_scale": False}, {}
+    found = [import_model(state, config=config).model for config in texts]
+    assert [model.attention_text for model in found if isinstance(model, Model)] == [
+        f"softmax {scale}" for scale in ("1/4", "4", "1/sqrt(8)", "1", "1/sqrt(3)")
+    ]
+    with pytest.raises(InputError, match=r"setting attn_scale is 3\.3; model files hold .* fix the attention"):
+        import_model(state, config={"attn_scale": 3.3})
+
+
+@pytest.mark.parametrize("positions", [2, 3])
+def test_zhong_with_coefficient_one_is_softmax(positions: int) -> None:
+    layout = ("a b", "a b =5")[positions - 2]
+    model = random_model(5, layout, "1", **({} if positions == 2 else {"vocabulary": 6, "outputs": 6}))
+    state, config = zhong.to_state_dict(model)
+    for index, name in enumerate(("W_Q", "W_K")):
+        state[f"blocks.0.attn.{name}"] = np.random.default_rng(index).normal(size=(2, 3, 8)).astype(np.float32)
+    imported = import_model(state, config={**config, "attn_coeff": 1})
+    assert imported.assumptions == ()
+    assert isinstance(imported.model, Model)
+    assert imported.model.attention == Softmax(Fraction(1, 3))
+    assert not imported.model.tensors["blocks.0.attn.b_Q"].any()
+    assert imported.check is not None
+    assert imported.check.relative < 1e-12
+    kernel_read(imported.encode())
 
 
 def test_a_hooked_module_with_other_weights_needs_them_said() -> None:
@@ -332,8 +367,9 @@ def test_attention_that_the_code_fixes_is_recognised() -> None:
     learned = {**config, "attn_coeff": 1.0}
     for name in ("W_Q", "W_K"):
         state[f"blocks.0.attn.{name}"] = np.random.default_rng(3).normal(size=(2, 3, 8)).astype(np.float32)
-    with pytest.raises(InputError, match="attention is learned"):
-        import_model(state, config=learned)
+    assert import_model(state, config=learned).assumptions == ()
+    with pytest.raises(InputError, match="attention is partly learned"):
+        import_model(state, config={**config, "attn_coeff": 0.75})
     assert import_model(state, config=learned, attention="1/2").assumptions == (HALVES,)
 
 

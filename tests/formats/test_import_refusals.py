@@ -140,14 +140,10 @@ SETTING_REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
     "summands": ({"seq_len": 3}, "setting seq_len is 3; only two summands"),
     "size": ({"cfg": {"d_model": 16}}, "setting d_model is 16; the tensors have 8"),
     "heads": ({"n_heads": 4}, "setting n_heads is 4; the tensors have 2"),
-    "learned": (
-        {"attention_rate": 0},
-        "setting attention_rate is 0.0, so attention is learned; only constant",
-    ),
-    "mostly learned": ({"attention_rate": 0.3}, "so attention is learned"),
-    "not constant": ({"attn_coeff": 1}, "setting attn_coeff is 1; only constant attention is supported"),
+    "mostly learned": ({"attention_rate": 0.3}, "setting attention_rate is 0.3, so attention is partly learned"),
+    "not constant": ({"attn_coeff": 1}, "setting attn_coeff is 1; only softmax attention, constant"),
     "other format": ({"attn_coeff": 0}, "give the constant weights as --attention"),
-    "not uniform": ({"uniform_attention": False}, "setting uniform_attention is False; only constant"),
+    "not uniform": ({"uniform_attention": "no"}, "setting uniform_attention is 'no'; only softmax attention"),
     "bad rate": ({"attention_rate": 2}, "setting attention_rate must be a number from 0 to 1, not 2"),
     "bad p": ({"p": "59"}, "setting p must be a whole number, not '59'"),
     "bad flag": ({"use_end_of_sequence": "no"}, "setting use_end_of_sequence must be true or false"),
@@ -226,8 +222,8 @@ def test_float64_weights_are_taken_if_exact_and_rounded_only_on_request() -> Non
 # Zhong et al.
 
 ZHONG_REFUSALS: dict[str, tuple[dict[str, Any], str]] = {
-    "learned": ({"attn_coeff": 1.0}, "setting attn_coeff is 1.0, so attention is learned; only constant"),
-    "mostly learned": ({"attn_coeff": 0.6305660693828471}, "so attention is learned"),
+    "learned": ({"attn_coeff": 1.0}, "W_K is missing; the attention depends on it"),
+    "mostly learned": ({"attn_coeff": 0.6305660693828471}, "so attention is partly learned"),
     "activation": ({"act_fn": "GeLU"}, "setting act_fn is 'GeLU'; only ReLU is supported"),
     "layers": ({"n_layers": 3}, "only one layer is supported"),
     "function": ({"funcs": "lambda x: (x[0]-x[1])%5"}, "only (x[0]+x[1])%5 is supported"),

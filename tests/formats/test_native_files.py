@@ -23,7 +23,6 @@ from tests.formats.format_samples import exactly, random_model, random_state
 from verifier.errors import InputError
 from verifier.exact import exact
 from verifier.formats import import_file, import_model
-from verifier.formats._check import input_tokens, transformer_logits
 from verifier.kernel import circuit as kernel_circuit
 from verifier.kernel.cost import Cost
 from verifier.kernel.model_file import read_model as kernel_read
@@ -35,6 +34,8 @@ from verifier.model import (
     decode,
     encode,
     fold,
+    forward,
+    input_tokens,
     parse_attention,
     read_model,
     read_native,
@@ -146,14 +147,14 @@ def test_the_kernel_covers_every_pattern_of_an_interval() -> None:
         variant = replace(model, tensors={**model.tensors, **tensors})
         circuit = kernel_circuit.quantise(kernel_circuit.fold(kernel_read(encode(variant)), Cost()), 5, Cost())
         unit = 2.0 ** -(circuit.pre_scale + circuit.out_scale)
-        run = transformer_logits(variant)
+        run = forward(variant)
         low, high = (np.array([float(getattr(w, end)) for w in model.attention]) for end in ("low", "high"))
         rng = np.random.default_rng(3)
         reached = 0.0
         for _ in range(200):
             shares = np.clip(rng.uniform(-0.5, 1.5, size=(5, 2, 2)), 0, 1)
             a = int(rng.integers(5))
-            theirs = run(input_tokens(variant.positions, 5, a), low + (high - low) * shares)
+            theirs = run(input_tokens(variant.positions, 5, a), low + (high - low) * shares)[1]
             for b in range(5):
                 hidden = np.maximum(0, circuit.pre_a[:, a] + circuit.pre_b[:, b])
                 units = hidden @ circuit.out + ((circuit.skip_a[a] + circuit.skip_b[b]) << kernel_circuit.SKIP_SHIFT)

@@ -107,7 +107,7 @@ def _shape(model: Model | FoldedCircuit) -> dict[str, object]:
 
     shape: dict[str, object] = {"p": model.p, "neurons": model.neurons, "outputs": model.outputs}
     if isinstance(model, Model):
-        shape |= {"layout": " ".join(model.layout), "attention": " ".join(map(str, model.attention))}
+        shape |= {"layout": " ".join(model.layout), "attention": model.attention_text}
     return shape
 
 

@@ -17,11 +17,19 @@ from typing import Any
 from verifier.errors import InputError
 from verifier.formats import _check, _state, folded, mlp, native, transformerlens, zhong
 from verifier.formats._check import SelfCheck
-from verifier.formats._reading import ROUNDED, Options, Reading, attention_option, layout_option
+from verifier.formats._reading import (
+    ROUNDED,
+    Options,
+    Reading,
+    attention_option,
+    layout_option,
+    softmax_reading,
+)
 from verifier.formats._state import State
 from verifier.model import (
     FoldedCircuit,
     Model,
+    Softmax,
     assumptions_of,
     circuit_digest,
     encode,
@@ -212,8 +220,8 @@ def _from_state(state: State, options: Options, form: str | None) -> ImportedMod
     if reading.pattern is not None and reading.pattern.coefficient and not reading.tensors.keys() >= queries.keys():
         name = min(queries.keys() - reading.tensors.keys())
         raise InputError(state.source, f"tensor {name}", "is missing; the attention depends on it")
+    reading, check = _compared(reading, state, options)
     rounded = ROUNDED in reading.changed.values()
-    check = _check.compare(reading, state, rounded)
     if reading.assumed and 2 * check.own_correct < check.inputs:
         _require_no_better_reading(state, options, reading, check)
     assumptions, why = _attention(state, options, reading, check)
@@ -223,6 +231,21 @@ def _from_state(state: State, options: Options, form: str | None) -> ImportedMod
         assumptions += ("with weights rounded to float32",)
         notes.insert(0, f"{assumptions[-1]}: theorems are about the rounded network")
     return _imported(reading.model, form, state, assumptions, dropped, reading.changed, notes, check)
+
+
+def _compared(reading: Reading, state: State, options: Options) -> tuple[Reading, SelfCheck]:
+    """The reading that is the network's own: attention by softmax, unless it is constant or the user has fixed it.
+
+    A live module may fix by its code what its weights leave open; then it is nearer to the constant pattern.
+    """
+    own = None
+    if options.attention is None:
+        own = softmax_reading(reading, state, options)
+    if own is None or state.module is not None:
+        check = _check.compare(reading, state, ROUNDED in reading.changed.values())
+        if own is None or (check.agrees and check.fixed_by_code):
+            return reading, check
+    return own, _check.compare(own, state, ROUNDED in own.changed.values())
 
 
 def _from_mlp(state: State, options: Options) -> ImportedModel:
@@ -267,9 +290,16 @@ def _attention(state: State, options: Options, reading: Reading, check: SelfChec
 
     **Raises** `InputError` for a network whose attention is another, unless the user has fixed it.
     """
-    weights = ", ".join(map(str, reading.model.attention))
-    constant = all(weight.constant for weight in reading.model.attention)
-    option = f"--attention '{' '.join(map(str, reading.model.attention))}' (attention=)"
+    attention = reading.model.attention
+    if isinstance(attention, Softmax):
+        low, high = check.attention or (0.0, 0.0)
+        return (
+            (),
+            f"attention is the {attention} of its own queries and keys, with weights from {low:.3g} to {high:.3g}",
+        )
+    weights = ", ".join(map(str, attention))
+    constant = all(weight.constant for weight in attention)
+    option = f"--attention '{' '.join(map(str, attention))}' (attention=)"
     unknown = reading.pattern is None and state.module is None
     if check.agrees and not unknown:
         if not constant:

@@ -6,7 +6,6 @@ keys; and where a live module was given, the module itself is run, in its own dt
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from verifier.errors import InputError
 from verifier.formats._reading import Pattern, Reading
 from verifier.formats._state import State
 from verifier.formats.mlp import MlpReading
-from verifier.model import FoldedCircuit, Model, Position, fold
+from verifier.model import FoldedCircuit, Position, Softmax, fold, forward, input_tokens, softmax_attention
 
 TOLERANCE = 1e-7
 """Of the largest logit, in float64. Rounding there is 1e-16 to 1e-12 of it, and rounding that logit to float32 once is
@@ -42,6 +41,7 @@ class SelfCheck:
     - `attention`: the least and the greatest attention weight that the source's weights give; None without attention.
     - `agrees`: whether the two are the same but for rounding; when not, they differ in the attention alone.
     - `weights_agree`: the same of the source's weights, where a module was run.
+    - `fixed_by_code`: a module was run, and is clearly nearer to the model than to its own weights.
     """
 
     inputs: int
@@ -53,6 +53,7 @@ class SelfCheck:
     attention: tuple[float, float] | None
     agrees: bool
     weights_agree: bool
+    fixed_by_code: bool = False
 
     @property
     def relative(self) -> float:
@@ -75,13 +76,15 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
     **Raises** `InputError` when the weights were misread, or when no attention explains what a module computes.
     """
     model, module, source = reading.model, state.module, state.source
-    circuit, native = fold(model), transformer_logits(model)
+    declared = () if isinstance(model.attention, Softmax) else model.attention
+    circuit, native = (fold(model) if declared else None), forward(model)
+    own_softmax = None if declared else softmax_attention(model)
     tensors = {name: tensor.astype(np.float64) for name, tensor in reading.tensors.items()}
-    intervals = not all(weight.constant for weight in model.attention)
-    fixed = Pattern(tuple(float(weight.middle) for weight in model.attention))
+    intervals = not all(weight.constant for weight in declared)
+    fixed = Pattern(tuple(float(weight.middle) for weight in declared))
     pattern = reading.pattern or fixed
-    least = np.array([float(weight.low) for weight in model.attention])
-    most = np.array([float(weight.high) for weight in model.attention])
+    least = np.array([float(weight.low) for weight in declared])
+    most = np.array([float(weight.high) for weight in declared])
     # Of the model: from its source's weights run with its attention, with their own; and the module from both.
     misread = weights = apart = astray = outside = scale = 0.0
     low, high, correct, own_correct = np.inf, -np.inf, 0, 0
@@ -89,8 +92,10 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
         for a in range(model.p):
             tokens = input_tokens(model.positions, model.p, a)
             own, attention = reading.forward(tensors, tokens, pattern)
-            if intervals:
-                ours, same = native(tokens, attention), own
+            if own_softmax is not None:
+                ours, same = native(tokens, own_softmax(tokens))[1], own
+            elif intervals or circuit is None:
+                ours, same = native(tokens, attention)[1], own
                 outside = np.maximum(outside, np.maximum(least - attention, attention - most).max())
             else:
                 ours, same = _circuit_logits(circuit, a), reading.forward(tensors, tokens, fixed)[0]
@@ -111,7 +116,8 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
         # Both may be within the tolerance: then the nearer one is what the module computes.
         agrees = weights_agree or (_relative(apart, scale) <= tolerance and apart <= 2 * astray and outside == 0)
     sizes = (float(apart), scale, correct, own_correct)
-    return SelfCheck(model.p**2, network, *sizes, (low, high), agrees, weights_agree)
+    fixed_by_code = module is not None and bool(2 * apart < astray)
+    return SelfCheck(model.p**2, network, *sizes, (low, high), agrees, weights_agree, fixed_by_code)
 
 
 def compare_mlp(reading: MlpReading, state: State) -> SelfCheck:
@@ -166,18 +172,14 @@ def _apart(so_far: float, one: Floats, other: Floats) -> float:
 def correct_inputs(reading: Reading) -> int:
     """How many inputs the source's network gets right."""
     p, total = reading.model.p, 0
-    fixed = Pattern(tuple(float(weight.middle) for weight in reading.model.attention))
+    attention = reading.model.attention
+    weights = () if isinstance(attention, Softmax) else attention
+    fixed = Pattern(tuple(float(weight.middle) for weight in weights))
     with np.errstate(over="ignore", invalid="ignore"):
         for a in range(p):
             tokens = input_tokens(reading.model.positions, p, a)
             total += _correct(reading.forward(reading.tensors, tokens, reading.pattern or fixed)[0], a, p)
     return total
-
-
-def input_tokens(positions: tuple[Position, ...], p: int, a: int) -> NDArray[np.int64]:
-    """The tokens of the inputs (a, 0), …, (a, p − 1), one row each."""
-    columns = {"a": np.full(p, a), "b": np.arange(p), "=": np.zeros(p, np.int64)}
-    return np.stack([position.offset + columns[position.kind] for position in positions], axis=1)
 
 
 def _correct(logits: Floats, a: int, p: int) -> int:
@@ -191,20 +193,3 @@ def _circuit_logits(circuit: FoldedCircuit, a: int) -> Floats:
         if skip is not None:
             logits = logits + skip[:, columns]
     return logits.T
-
-
-def transformer_logits(model: Model) -> Callable[[NDArray[np.int64], Floats], Floats]:
-    """The native model in float64 as a function of the tokens and the attention (batch, heads, positions)."""
-    t = {name: tensor.astype(np.float64) for name, tensor in model.tensors.items()}
-
-    def logits(tokens: NDArray[np.int64], attention: Floats) -> Floats:
-        x = t["embed.W_E"][tokens] + t["pos_embed.W_pos"]
-        value = np.einsum("btd,hdk->bthk", x, t["blocks.0.attn.W_V"]) + t["blocks.0.attn.b_V"]
-        z = np.einsum("bht,bthk->bhk", attention, value)
-        resid = x[:, -1] + np.einsum("bhk,hkd->bd", z, t["blocks.0.attn.W_O"]) + t["blocks.0.attn.b_O"]
-        hidden = np.maximum(resid @ t["blocks.0.mlp.W_in"] + t["blocks.0.mlp.b_in"], 0.0)
-        resid = resid + hidden @ t["blocks.0.mlp.W_out"] + t["blocks.0.mlp.b_out"]
-        result: Floats = resid @ t["unembed.W_U"] + t["unembed.b_U"]
-        return result
-
-    return logits

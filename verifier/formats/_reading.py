@@ -6,9 +6,10 @@ forward pass, written from its definition, with which the import checks itself.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -19,7 +20,15 @@ from verifier.errors import InputError
 from verifier.formats._settings import Settings
 from verifier.formats._state import HALF, State
 from verifier.kernel.limits import MODULUS, RATIONAL
-from verifier.model import SMALLEST_P, AttentionWeight, Model, parse_attention, parse_position
+from verifier.model import (
+    SCORE_TENSORS,
+    SMALLEST_P,
+    AttentionWeight,
+    Model,
+    Softmax,
+    parse_attention,
+    parse_position,
+)
 
 Floats = NDArray[np.floating[Any]]
 Tensors = Mapping[str, Floats]
@@ -60,6 +69,11 @@ class Pattern:
     coefficient: float = 0.0
     scale: float | None = None
 
+    @property
+    def learned(self) -> bool:
+        """Softmax and nothing else."""
+        return self.coefficient == 1.0 and not any(self.base)
+
 
 Forward = Callable[[Tensors, NDArray[np.int64], Pattern], tuple[Any, Any]]
 """forward(tensors, tokens [batch, positions], pattern) -> logits [batch, outputs], attention [batch, heads,
@@ -77,6 +91,7 @@ class Reading:
     - `pattern`: the source's own attention; None where nothing in the source says what it is.
     - `fixed_by`: the setting of the source's configuration that says so; empty where it is the softmax.
     - `assumed`: the layout was assumed by default, since nothing in the source settles it.
+    - `scores`: W_Q, W_K, b_Q, b_K as the native format has them, in the source's own precision; empty without them.
     """
 
     model: Model
@@ -88,6 +103,60 @@ class Reading:
     pattern: Pattern | None
     fixed_by: str
     assumed: bool
+    scores: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def softmax_reading(reading: Reading, state: State, options: Options) -> Reading | None:
+    """The same source with its own attention by softmax; None where that is constant, or something else.
+
+    **Raises** `InputError` for a scale or weights that a model file cannot hold.
+    """
+    if reading.pattern is None or not reading.pattern.learned or len(reading.scores) < len(SCORE_TENSORS):
+        return None
+    if _equal_scores(reading.scores):
+        return None
+    width = reading.scores["blocks.0.attn.W_Q"].shape[2]
+    attention = Softmax(_scale_squared(reading.pattern.scale, width, state.source))
+    tensors, changed = dict(reading.model.tensors), dict(reading.changed)
+    for name, array in reading.scores.items():
+        tensors[name], rounded = to_float32(array, name, state.source, options.round_weights)
+        if rounded:
+            changed[name] = ROUNDED
+        elif state.dtypes.get(name, "float32") != "float32":
+            changed[name] = f"{state.dtypes[name]} as float32; no value changes"
+    dropped = {name: why for name, why in reading.dropped.items() if name not in SCORE_TENSORS}
+    model = replace(reading.model, attention=attention, tensors=tensors)
+    own = {**reading.tensors}
+    for name in SCORE_TENSORS:
+        if name in own:
+            own[name] = own[name].astype(np.float32)
+    return replace(reading, model=model, dropped=dropped, changed=changed, tensors=own)
+
+
+def _equal_scores(scores: Mapping[str, NDArray[Any]]) -> bool:
+    """Whether queries or keys are such that every head attends equally, by zeros alone."""
+    w_q, w_k, b_q = (scores[f"blocks.0.attn.{name}"] for name in ("W_Q", "W_K", "b_Q"))
+    return all(not w_k[head].any() or not (w_q[head].any() or b_q[head].any()) for head in range(len(w_q)))
+
+
+def _scale_squared(divisor: float | None, width: int, source: str) -> Fraction:
+    """The square of what scores are multiplied by, `divisor` being what they are divided by.
+
+    **Raises** `InputError` for one that a model file cannot hold.
+    """
+    if divisor is None or divisor == math.sqrt(width):
+        return Fraction(1, width)
+    scale = 1 / Fraction(divisor)
+    if max(scale.numerator, scale.denominator) <= RATIONAL:
+        return scale**2
+    whole = round(divisor * divisor)
+    if 1 <= whole <= RATIONAL and divisor == math.sqrt(whole):
+        return Fraction(1, whole)
+    rule = (
+        f"is {divisor!r}; model files hold 1/N, fractions and 1/sqrt(N) up to {RATIONAL} as scale of the scores;"
+        " fix the attention with --attention, and theorems are then about that network"
+    )
+    raise InputError(source, "setting attn_scale", rule)
 
 
 def attention_option(text: str) -> tuple[AttentionWeight, ...]:
@@ -178,18 +247,25 @@ def require_floats(state: State, name: str) -> None:
 def _as_float32(state: State, name: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
     """A tensor as float32, and whether that changed it."""
     require_floats(state, name)
-    array = state.tensors[name]
+    return to_float32(state.tensors[name], name, state.source, round_weights)
+
+
+def to_float32(array: NDArray[Any], name: str, source: str, round_weights: bool) -> tuple[NDArray[np.float32], bool]:
+    """An array as float32, and whether that changed it.
+
+    **Raises** `InputError`.
+    """
     with np.errstate(over="ignore"):
         result = np.ascontiguousarray(array, dtype=np.float32)
     if not np.isfinite(result).all():
-        raise InputError(state.source, f"tensor {name}", "has a value too large for float32")
+        raise InputError(source, f"tensor {name}", "has a value too large for float32")
     changed = bool((result != array).any())
     if changed and not round_weights:
         rule = (
             "has float64 values that float32 cannot represent, and model files are float32;"
             " --round (round_weights=True) rounds them, and the theorem is then about the rounded network"
         )
-        raise InputError(state.source, f"tensor {name}", rule)
+        raise InputError(source, f"tensor {name}", rule)
     return result, changed
 
 

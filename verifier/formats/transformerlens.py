@@ -1,8 +1,8 @@
 """TransformerLens: the state dict of a one-layer HookedTransformer with an MLP and without normalisation.
 
-A plain HookedTransformer learns its attention, and a model file holds a constant one, 1/n unless the user or the run's
-configuration says otherwise. The import compares the two on every input. Networks with constant attention are trained
-with a hook on the pattern, which a state dict does not show; a live module with its hook does.
+A plain HookedTransformer learns its attention, and the model file then holds its queries and keys as well. With zero
+queries or keys, or where the user or the run's configuration says so, attention is constant, 1/n by default. A hook on
+the pattern does not show in a state dict; a live module with its hook does. The import compares logits on every input.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from verifier.formats._reading import (
 )
 from verifier.formats._settings import Settings, require_sizes, require_supported_network
 from verifier.formats._state import State
-from verifier.model import TENSORS, AttentionWeight, Model, parse_position
+from verifier.model import TENSORS, AttentionWeight, Model, Softmax, parse_position
 
 FORMAT = "transformerlens"
 
@@ -61,7 +61,7 @@ UNNAMED = (
     " assumed; the live module, or --config, would say"
 )
 LEARNED = (
-    "only constant attention is supported; retrain with a hook that sets the pattern to a constant, or fix it with"
+    "only softmax attention, constant attention, and small deviations from it are supported; retrain so, or fix it with"
     " --attention, and theorems are then about the network with its attention fixed"
 )
 
@@ -95,7 +95,8 @@ def read(state: State, options: Options) -> Reading:
     known = settings.names("act_fn", "act_type", "activation") and settings.names("normalization_type", "normalization")
     notes = [] if known or state.module is not None else [UNNAMED]
     model = Model(p, attention, layout, used, {})
-    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, assumed=not settled)
+    scores = {name: tensors[name] for name in QUERY_KEY} if tensors.keys() >= QUERY_KEY.keys() else {}
+    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, not settled, scores)
 
 
 def _positions(settings: Settings, options: Options, context: int, source: str) -> tuple[int, bool]:
@@ -172,7 +173,9 @@ def _attention(
 
     **Raises** `InputError` for learned attention, and when configuration and user disagree.
     """
-    settings.refuse_unless(("uniform_attention", "constant_attention"), lambda value: value in (None, True), LEARNED)
+    settings.refuse_unless(
+        ("uniform_attention", "constant_attention"), lambda value: value in (None, True, False), LEARNED
+    )
     settings.refuse_unless(("attn_coeff",), lambda value: value in (None, 0), LEARNED)
     rate = settings.fraction("attention_rate")
     chosen = None if options.attention is None else spread(options.attention, count, source)
@@ -185,8 +188,10 @@ def _attention(
             return weights, Pattern((1 / count,) * count), "uniform attention"
         return weights, None, ""
     where = (settings.find("attention_rate") or (source,))[0]
+    if rate == 0:
+        return chosen or (AttentionWeight.exactly(Fraction(1, count)),) * count, None, ""
     if rate < Fraction(1, 2) and chosen is None:
-        rule = f"is {float(rate)}, so attention is learned; {LEARNED}"
+        rule = f"is {float(rate)}, so attention is partly learned; {LEARNED}"
         raise InputError(where, "setting attention_rate", rule)
     # The pattern is rate/n + (1 - rate)·softmax.
     low = rate / count
@@ -257,9 +262,13 @@ def forward(tensors: Tensors, tokens: NDArray[np.int64], pattern: Pattern) -> tu
 def to_state_dict(model: Model) -> dict[str, NDArray[np.float32]]:
     """A native transformer as a TransformerLens state dict, as it is.
 
-    W_Q and W_K are zero, so that a HookedTransformer attends equally to every position; where the model's
-    weights are not 1/n_ctx, that is another network, and reading it back needs `--attention`, which says so.
+    Where the attention is declared, W_Q and W_K are zero, so that a HookedTransformer attends equally to every
+    position; where the model's weights are not 1/n_ctx, that is another network, and reading it back needs
+    `--attention`, which says so. A scale of softmax other than 1/sqrt(d_head) is for the configuration (`attn_scale`).
     """
+    own = {name: tensor.copy() for name, tensor in model.tensors.items()}
+    if isinstance(model.attention, Softmax):
+        return own
     heads, d_model, d_head = model.tensors["blocks.0.attn.W_V"].shape
     zeros: dict[str, NDArray[np.float32]] = {
         "blocks.0.attn.W_Q": np.zeros((heads, d_model, d_head), np.float32),
@@ -267,4 +276,4 @@ def to_state_dict(model: Model) -> dict[str, NDArray[np.float32]]:
         "blocks.0.attn.b_Q": np.zeros((heads, d_head), np.float32),
         "blocks.0.attn.b_K": np.zeros((heads, d_head), np.float32),
     }
-    return {**{name: tensor.copy() for name, tensor in model.tensors.items()}, **zeros}
+    return {**own, **zeros}

@@ -2,9 +2,9 @@
 configuration.
 
 Matrices are the transposes of TransformerLens's, there is no bias in attention and unembedding, and the
-attention matrix is softmax·attn_coeff + (1 − attn_coeff): all ones for coefficient 0. For a small coefficient
-each head's weight of a position lies in [1 − attn_coeff, 1], whatever the softmax does, and the model file
-holds that interval.
+attention matrix is softmax·attn_coeff + (1 − attn_coeff): all ones for coefficient 0, and softmax for 1, which the
+model file holds as such. For a small coefficient each head's weight of a position lies in [1 − attn_coeff, 1], whatever
+the softmax does, and the model file holds that interval: it has no mixtures.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from verifier.formats._reading import (
 )
 from verifier.formats._settings import Settings, require_sizes, require_supported_network
 from verifier.formats._state import State
-from verifier.model import AttentionWeight, Model, parse_position
+from verifier.model import AttentionWeight, Model, Softmax, parse_position
 
 FORMAT = "zhong"
 
@@ -61,8 +61,8 @@ IGNORED = {**QUERY_KEY, "blocks.0.attn.mask": "the authors' code does not use it
 """Biases of queries and keys do not exist in this format."""
 
 LEARNED = (
-    "only constant attention, and small deviations from it (attn_coeff up to 1/2), are supported; retrain so, or fix it"
-    " with --attention, and theorems are then about the network with its attention fixed"
+    "only softmax (attn_coeff 1), constant attention, and small deviations from it (attn_coeff up to 1/2), are"
+    " supported; retrain so, or fix it with --attention, and theorems are then about the network with that attention"
 )
 
 
@@ -122,7 +122,11 @@ def read(state: State, options: Options) -> Reading:
     }
     contiguous = {name: np.ascontiguousarray(tensor) for name, tensor in native.items()}
     model = Model(p, attention, layout, contiguous, {})
-    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, assumed=False)
+    scores: dict[str, NDArray[Any]] = {}
+    if tensors.keys() >= QUERY_KEY.keys():
+        scores = {name: np.ascontiguousarray(tensors[name].transpose(0, 2, 1)) for name in QUERY_KEY}
+        scores |= {f"blocks.0.attn.b_{name}": zeros(heads, d_head) for name in "QK"}
+    return Reading(model, dropped, changed, notes, forward, tensors, pattern, fixed_by, False, scores)
 
 
 def _attention(
@@ -151,8 +155,10 @@ def _attention(
             raise InputError(source, "the attention (attn_coeff)", rule)
         return chosen, None, "", count
     where = (settings.find("attn_coeff") or (source,))[0]
+    if coefficient == 1 and chosen is None:  # the default is for what has no scores
+        chosen = (AttentionWeight.exactly(Fraction(1, count)),) * count
     if coefficient > Fraction(1, 2) and chosen is None:
-        rule = f"is {float(coefficient)}, so attention is learned; {LEARNED}"
+        rule = f"is {float(coefficient)}, so attention is partly learned; {LEARNED}"
         raise InputError(where, "setting attn_coeff", rule)
     weights = (outward(1 - coefficient, Fraction(1)),) * count
     if coefficient > Fraction(1, 2) and chosen is not None:
@@ -161,7 +167,7 @@ def _attention(
         rule = f"is {float(coefficient)}, which contradicts --attention; leave that out"
         raise InputError(where, "setting attn_coeff", rule)
     pattern = Pattern((float(1 - coefficient),) * count, float(coefficient))
-    return weights, pattern, f"attn_coeff = {float(coefficient)}", count
+    return weights, pattern, "" if pattern.learned else f"attn_coeff = {float(coefficient)}", count
 
 
 def _require_addition(settings: Settings, p: int) -> None:
@@ -235,7 +241,7 @@ def to_state_dict(model: Model) -> tuple[dict[str, NDArray[np.float32]], dict[st
     TransformerLens names. Where the attention is not of the format's kind, the configuration has no
     `attn_coeff`, and reading the file back needs `--attention`.
 
-    **Raises** `InputError` for a layout that the format does not have.
+    **Raises** `InputError` for a layout, or biases of queries and keys, that the format does not have.
     """
     p, t = model.p, model.tensors
     count = len(model.layout)
@@ -265,7 +271,15 @@ def to_state_dict(model: Model) -> tuple[dict[str, NDArray[np.float32]], dict[st
         "diff_vocab": int(layouts[model.layout]),
         "eqn_sign": int(count == 3),
     }
-    low, high = model.attention[0].low, model.attention[0].high
-    if high == 1 and len(set(model.attention)) == 1 and low >= Fraction(1, 2):
-        config["attn_coeff"] = float(1 - low)
+    if isinstance(model.attention, Softmax):
+        biases = any(t[f"blocks.0.attn.b_{name}"].any() for name in "QK")
+        if biases or model.attention.scale_squared != Fraction(1, d_head):
+            rule = "has a scale or biases of queries and keys that the format of Zhong et al. does not have"
+            raise InputError("model", "attention", rule)
+        tensors |= {name: t[name].transpose(0, 2, 1) for name in QUERY_KEY}
+        config["attn_coeff"] = 1.0
+    else:
+        low, high = model.attention[0].low, model.attention[0].high
+        if high == 1 and len(set(model.attention)) == 1 and low >= Fraction(1, 2):
+            config["attn_coeff"] = float(1 - low)
     return {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, config

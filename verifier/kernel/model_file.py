@@ -185,9 +185,11 @@ def _scale(attention: str, source: str) -> Fraction | None:
         return None
     text = attention.removeprefix("softmax ")
     match = re.fullmatch(r"1/sqrt\(([1-9][0-9]{0,6})\)", text)
-    value = Fraction(1, int(match[1])) if match else _rational(text, source) ** 2
-    require(value > 0, Reason.RANGE, f"{source} metadata.attention: a scale of zero")
-    return value
+    if match:
+        return Fraction(1, int(match[1]))
+    value = _rational(text, source)
+    require(value > 0, Reason.RANGE, f"{source} metadata.attention: the scale is not positive")
+    return value**2
 
 
 def _positions(layout: list[str], weights: list[str], source: str) -> tuple[Position, ...]:
