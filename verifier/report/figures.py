@@ -118,18 +118,19 @@ def render(name: str, view: View, form: str) -> bytes:
         for panel, own in zip(panels, axes, strict=False):
             panel(own)
 
-    return _saved(draw, (drawing.size[0] * columns, drawing.size[1] * rows), form)
+    return saved(draw, (drawing.size[0] * columns, drawing.size[1] * rows), form)
 
 
 def render_panels(name: str, view: View) -> list[bytes]:
     """Every panel of figure `name` as an SVG of its own, for pages that lay them out themselves."""
     return [
-        _saved(lambda figure, panel=panel: panel(figure.subplots()), FIGURES[name].size, "svg")
+        saved(lambda figure, panel=panel: panel(figure.subplots()), FIGURES[name].size, "svg")
         for panel in FIGURES[name].panels(view)
     ]
 
 
-def _saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
+def saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
+    """What `draw` makes of a figure of a size in inches, as `png` or `svg` bytes."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)

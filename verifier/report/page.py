@@ -119,7 +119,7 @@ def _sentence(case: Case) -> str:
     if form.explains_all:
         return (
             f"{words}, and why: every logit is within {at_most(form.error)} of a formula whose right answer always "
-            f"leads by more than {at_least(form.least_gap)}."
+            f"leads by at least {at_least(form.least_gap)}."
         )
     return f"{words}; at {accuracy.explained_inputs} of them a formula alone explains the answer."
 

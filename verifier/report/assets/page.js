@@ -34,22 +34,22 @@
       start += box.share * (box.here - end + box.share / 2);
       sum += box.share * box.height;
     }
-    const x = (v) => 20 + (v + 0.54) * 720 / 1.08, y = (v) => 24 + (1.05 - v) * 350 / 1.5;
+    const x = (v) => 20 + (v + 0.28) * 720 / 0.56, y = (v) => 24 + (1.05 - v) * 350 / 1.5;
     let left = start;
     for (const box of boxes) {
-      svg(picture, "rect", { x: x(left), y: y(Math.max(0, box.height)), width: Math.max(0.4, x(left + box.share) - x(left)),
+      if (box.height !== 0) svg(picture, "rect", { x: x(left), y: y(Math.max(0, box.height)), width: Math.max(0.4, x(left + box.share) - x(left)),
         height: Math.abs(y(box.height) - y(0)), class: box.height < 0 ? "down" : "up" });
       left += box.share;
     }
     svg(picture, "line", { x1: 10, x2: 750, y1: y(0), y2: y(0), class: "axis" });
     let path = "";
     for (let i = 0; i <= 240; i += 1) {
-      const v = i / 240 - 0.5;
+      const v = (i / 240 - 0.5) * 0.56;
       path += `${i ? "L" : "M"}${x(v).toFixed(1)} ${y(Math.max(Math.cos(tau * v), 0) * Math.cos(2 * tau * v)).toFixed(1)}`;
     }
     svg(picture, "path", { d: path, class: "curve" });
-    for (const [v, word] of [[-0.5, "−½ turn"], [0, "0"], [0.5, "½ turn"]])
-      svg(picture, "text", { x: x(v), y: 396, "text-anchor": v < 0 ? "start" : v > 0 ? "end" : "middle" }, word);
+    for (const [v, word] of [[-0.25, "−¼ turn"], [0, "0"], [0.25, "¼ turn"]])
+      svg(picture, "text", { x: x(v), y: 396, "text-anchor": "middle" }, word);
     const reading = byId("reading"), integral = 1 / (3 * Math.PI);
     reading.replaceChildren();
     for (const [value, words] of [
@@ -134,7 +134,7 @@
     svg(picture, "line", { x1: 20, x2: 750, y1: y(0), y2: y(0), class: "axis" });
     svg(picture, "path", { d: `M${line((v) => v).join("L")}`, class: "curve" });
     dots.forEach((v, c) => svg(picture, "circle", { cx: x(c), cy: y(v), r: c === t ? 6 : 3, class: c === t ? "right" : "logit" }));
-    for (const [c, anchor] of [[0, "start"], [p - 1, "end"]]) svg(picture, "text", { x: x(c), y: 236, "text-anchor": anchor }, `c = ${c}`);
+    for (const [c, anchor] of [[0, "start"], [p - 1, "end"]]) if (Math.abs(c - t) > p / 6) svg(picture, "text", { x: x(c), y: 236, "text-anchor": anchor }, `c = ${c}`);
     svg(picture, "text", { x: Math.min(700, Math.max(60, x(t))), y: 236, "text-anchor": "middle" }, `${t}`);
   };
 
