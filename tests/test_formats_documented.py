@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from verifier.proof.documents import schema_text
+
 from tests.shipped import MODELS, ROOT, SHIPPED, SMALL, certified
 from verifier import pipeline
 from verifier.kernel import Rejected
@@ -27,7 +29,7 @@ Path = tuple[str | int, ...]
 
 
 def validator(name: str) -> Draft202012Validator:
-    return Draft202012Validator(json.loads((ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text()))
+    return Draft202012Validator(json.loads(schema_text(name)))
 
 
 def decodes_conclusion(value: Any) -> None:
@@ -146,5 +148,5 @@ def test_every_field_is_documented(name: str) -> None:
     steps = set(good["cost"]["by_step"]) if name == "conclusion" else set()
     missing = sorted(field for field in names - steps if f"`{field}`" not in DOCUMENTATION)
     assert missing == []
-    schema = json.dumps(json.loads((ROOT / "docs" / "schemas" / f"{name}.schema.json").read_text()))
+    schema = json.dumps(json.loads(schema_text(name)))
     assert not sorted(field for field in names - steps if f'"{field}"' not in schema)
