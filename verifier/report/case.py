@@ -114,11 +114,12 @@ def read_case(
     return explained_case(read, observe)
 
 
-def read_model_bytes(path: Path) -> ModelBytes:
+def read_model_bytes(path: Path | str) -> ModelBytes:
     """A native model file as it is; another checkpoint translated.
 
     **Raises** `InputError`.
     """
+    path = Path(path)
     imported = import_file(path)
     name = path.name.removesuffix(SUFFIX) if path.name.endswith(SUFFIX) else path.stem
     own = imported.format == native.FORMAT
