@@ -1,22 +1,27 @@
-"""The documentation site's hooks: the order of its pages, and the command reference, made from the parsers."""
+"""The documentation site's hooks: the order of its pages, and what is generated: the command reference (from the
+parsers), the JSON schemas (from the strict forms), the tutorial (run, with its outputs) and KaTeX (from its package).
+"""
 
 from __future__ import annotations
 
 import argparse
+import base64
 import importlib
+import os
+import subprocess
+import tarfile
 from pathlib import Path
 
-from markdown.extensions.toc import slugify
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.pages import Page
 
 from verifier import cli
 
 PAGES = {
-    "": {"index.md": "Quick start"},
+    "": {"index.md": "Home"},
     "Guides": {
         "theorem.md": "The theorem, in plain words",
+        "tutorial.md": "Tutorial",
         "own-model.md": "Certify your own model",
         "verify.md": "Verify somebody else's proof",
     },
@@ -31,9 +36,12 @@ PAGES = {
         "formal.md": "What is machine-checked",
         "soundness.md": "Soundness",
         "benchmarks.md": "Benchmarks",
+        "seeds.md": "Fresh seeds",
     },
 }
-GENERATED = "commands.md"
+GENERATED = ("commands.md", "tutorial.md")
+KATEX = "katex@0.19.1"
+BUILD = Path("build")
 COLUMNS = 96
 CONVENTIONS = """Exit codes: 0 proved, or done; 1 a statement is false or unproved, or a signature, policy or gate
 fails; 2 bad input or usage. An error is one line on standard error. Results go to standard output, progress to
@@ -43,32 +51,73 @@ standard error. `NO_COLOR` is honoured, and off a terminal everything is plain t
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Put the pages that there are in order; a page the list above lacks comes last."""
     docs = Path(config.docs_dir)
-    there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} | {GENERATED}
+    there = {path.relative_to(docs).as_posix() for path in docs.rglob("*.md")} | set(GENERATED)
     nav: list[object] = []
     for section, pages in PAGES.items():
         entries = [{title: name} for name, title in pages.items() if name in there]
         nav += [{section: entries}] if section else entries
     listed = {name for pages in PAGES.values() for name in pages}
-    config.nav = nav + sorted(there - listed)
+    decisions = sorted(name for name in there if name.startswith("decisions/"))
+    config.nav = [*nav, *sorted(there - listed - set(decisions)), {"Decisions": decisions}]
     return config
 
 
-def _slug(text: str, separator: str) -> str:
-    """An anchor; never one that begins with a digit, which the theme's scripts cannot select."""
-    words = slugify(text, separator)
-    return words if words[:1].isalpha() else f"s{separator}{words}"
-
-
-def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Give the theme's dark mode the two style sheets it switches; they would be those of a remote highlighter."""
-    sheets = "".join(f'<link id="hljs-{mode}" rel="stylesheet" href="data:text/css,">' for mode in ("light", "dark"))
-    return output.replace("</head>", f"{sheets}</head>", 1)
-
-
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the command reference."""
-    files.append(File.generated(config, GENERATED, content=commands()))
+    """Add what is generated."""
+    from verifier.proof import documents
+
+    generated: dict[str, str | bytes] = {"commands.md": commands()}
+    generated |= {f"schemas/{name}.schema.json": documents.schema_text(name) for name in documents.SCHEMAS}
+    generated |= tutorial(Path(config.docs_dir) / "tutorial.ipynb")
+    generated |= katex()
+    for name, content in generated.items():
+        files.append(File.generated(config, name, content=content))
     return files
+
+
+def katex() -> dict[str, bytes]:
+    """KaTeX's script, style and fonts, from the package manager's archive (kept in build/)."""
+    folder = BUILD / "npm"
+    archive = folder / f"{KATEX.replace('@', '-')}.tgz"
+    if not archive.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "pack", "--silent", KATEX], cwd=folder, check=True, capture_output=True)  # noqa: S603, S607
+    found = {}
+    with tarfile.open(archive) as package:
+        for member in package.getmembers():
+            name = member.name.removeprefix("package/dist/")
+            if name in ("katex.min.js", "katex.min.css") or (name.startswith("fonts/") and name.endswith(".woff2")):
+                file = package.extractfile(member)
+                assert file is not None  # noqa: S101
+                found[f"assets/katex/{name}"] = file.read()
+    return found
+
+
+def tutorial(notebook: Path) -> dict[str, str | bytes]:
+    """The notebook as a page, run now, with its outputs."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.read(notebook, as_version=4)
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
+    NotebookClient(book, timeout=600, kernel_name="python3").execute()
+    parts: list[str] = []
+    found: dict[str, str | bytes] = {}
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            parts.append(cell.source)
+            continue
+        parts.append(f"```python\n{cell.source}\n```")
+        for output in cell.outputs:
+            if "text" in output:
+                parts.append(f"```text\n{output.text.rstrip()}\n```")
+            picture = output.get("data", {}).get("image/png")
+            if picture:
+                name = f"assets/tutorial-{len(found)}.png"
+                found[name] = base64.b64decode(picture)
+                parts.append(f"![output]({name})")
+    found["tutorial.md"] = "\n\n".join(parts) + "\n"
+    return found
 
 
 def commands() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +12,20 @@ from verifier.cli import OK
 from verifier.console import add_output_arguments, emit_json, print_table, progress, say
 
 if TYPE_CHECKING:
-    from verifier.report.facts import Mechanism
-    from verifier.report.subject import Subject
+    from verifier.report.case import Case
+    from verifier.report.mechanism import Mechanism
 
-HELP = """Say in words and numbers how a model computes. Every number is an estimate in float64; 'verifier check'
-and 'verifier certify' give the proved ones. Nothing is written."""
-WIDTH = 100
+HELP = """Say in words and numbers how a model adds: families, output directions, what the closed form explains.
+What the kernel did not prove is called an estimate. Nothing is written."""
+WIDTH = 80
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_subject_arguments(parser)
+    add_case_arguments(parser)
     add_output_arguments(parser)
 
 
-def add_subject_arguments(parser: argparse.ArgumentParser) -> None:
+def add_case_arguments(parser: argparse.ArgumentParser) -> None:
     """The model or certificate, and where the other files are; for every command about the two."""
     parser.add_argument(
         "subject", type=Path, metavar="MODEL|CERT", help="a model file or checkpoint, or a certificate.json"
@@ -39,114 +40,120 @@ def add_subject_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where to look for a model's certificate (default: %(default)s)",
     )
-    parser.add_argument(
-        "--effort",
-        type=int,
-        choices=range(5),
-        metavar="0..4",
-        help="make a new certificate with this effort, instead of using a stored one",
-    )
+    parser.add_argument("--fresh", action="store_true", help="make a new certificate instead of using a stored one")
 
 
-def run(arguments: argparse.Namespace) -> int:
-    from verifier.report.facts import mechanism_document, read_mechanism
-    from verifier.report.subject import find_subject
+def case_of(arguments: argparse.Namespace) -> tuple[Case, Mechanism]:
+    """The case that the arguments name, and its mechanism.
+
+    **Raises** `InputError`.
+    """
+    from verifier.report.case import read_case
+    from verifier.report.mechanism import read_mechanism
 
     with progress(quiet=arguments.quiet or arguments.json) as observe:
-        subject = find_subject(
+        case = read_case(
             arguments.subject,
             model=arguments.model,
             certificates=arguments.certificates,
-            effort=arguments.effort,
-            cheapest=True,
+            fresh=arguments.fresh,
             observe=observe,
         )
         observe("read the logits", 0, 1)
-        mechanism = read_mechanism(subject.circuit, subject.certificate)
+        return case, read_mechanism(case)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    case, mechanism = case_of(arguments)
     if arguments.json:
-        files = {
-            "model": str(subject.source.path),
-            "model_sha256": subject.source.sha256,
-            "certificate": str(subject.folder / "certificate.json") if subject.folder else None,
-        }
-        emit_json(files | mechanism_document(mechanism))
+        emit_json(_document(case, mechanism))
     elif not arguments.quiet:
-        _print(subject, mechanism)
+        _print(case, mechanism)
     return OK
 
 
-def _print(subject: Subject, m: Mechanism) -> None:
-    known = subject.certificate.families
-    count = len(m.frequencies)
-    stored = f"{subject.folder}/certificate.json" if subject.folder else "a new certificate (not stored)"
-    _paragraph(f"{subject.source.path}: how it adds modulo {m.p}")
+def _document(case: Case, m: Mechanism) -> dict[str, object]:
+    """Estimates as plain floats, angles in turns; and the proved conclusion's parts as they are."""
+    conclusion = case.checked.conclusion.document()
+    return {
+        "model": str(case.model.path),
+        "model_sha256": case.model.sha256,
+        "certificate": str(case.folder / "certificate.json") if case.folder else None,
+        "estimates": {
+            "what": "float64, not proved; angles in turns",
+            "p": m.p,
+            "neurons": m.neurons,
+            "others": m.others,
+            "right_inputs": int(m.right.sum()),
+            "other_share": m.other_share,
+            "frequencies": [asdict(f) for f in m.frequencies],
+            "directions": [asdict(d) for d in m.directions],
+        },
+        "proved": {name: conclusion[name] for name in ("quadrature", "logits", "closed_form", "accuracy")},
+    }
+
+
+def _print(case: Case, m: Mechanism) -> None:
+    from verifier.report.numbers import BUDGET_WORDS, at_least, at_most, budget_totals
+
+    conclusion = case.checked.conclusion
+    stored = f"{case.folder}/certificate.json" if case.folder else "a new certificate (not stored)"
+    _paragraph(f"{case.model.path}: how it adds modulo {m.p}, by {stored}")
     say()
-    _paragraph(f"All numbers are estimates in float64, not proved. The families are those of {stored}.")
-    say()
+    names = ", ".join(str(f.frequency) for f in m.frequencies)
     _paragraph(
-        f"{m.neurons} neurons work at {_many(count, 'frequency', 'frequencies')}, in "
-        f"{_many(len(known), 'family', 'families')}. "
-        "A neuron of frequency k and phase φ "
-        "sees cos 2π(ka/p + φ) + cos 2π(kb/p + φ) and keeps the positive part. It writes to the logits at "
-        "frequency k with phase ψ near 2φ + c. With phases all around the circle, the neurons' sum is a quadrature "
-        "rule of an "
-        "integral that is largest at the output a + b."
+        f"{m.neurons - m.others} of {m.neurons} neurons work at {_many(len(m.frequencies), 'frequency', 'frequencies')}"
+        f" k = {names}. One with phase φ sees cos 2π(ka/p + φ) + cos 2π(kb/p + φ) and keeps the positive part. It "
+        "writes to the logits at frequency k with phase 2φ + c. With phases all around the circle the neurons' sum is a "
+        "quadrature rule of an integral, and that is largest at the output a + b."
     )
     say()
-    header = (
-        "k",
-        "neurons",
-        "families",
-        "off uniform",
-        "gap",
-        "ψ off 2φ",
-        "DC",
-        "2nd harm.",
-        "rule err.",
-        "logits",
-        "missed",
-    )
+    rules = {rule.frequency: rule for rule in conclusion.quadrature}
     rows = [
         (
             f.frequency,
             f.neurons,
-            f.families,
-            f"{f.kuiper:.3f}",
-            f"{360 * f.largest_gap:.1f}°",
-            f"{360 * f.angle_rms:.2f}°",
-            f"{f.dc:+.3f}",
-            f"{f.second:.3f}",
-            f"{f.rule_error:.3f}",
             f"{f.share:.2%}",
-            f"{f.unexplained:.2%}",
+            f"{360 * f.angle_rms:.2f}°",
+            f"{f.dc:+.2f}",
+            f"{f.second:.2f}",
+            at_most(rules[f.frequency].relative_bound),
+            at_most(rules[f.frequency].network_error),
+            at_least(rules[f.frequency].amplitude),
         )
         for f in m.frequencies
     ]
-    print_table(header, rows, align="r" * len(header))
-    say()
-    legend = (
-        ("off uniform", "Kuiper's distance of the weighted phases from a uniform spread; 0 is perfect"),
-        ("gap", "largest gap between neighbouring phases"),
-        ("ψ off 2φ", "rms of output phase minus twice the input phase, weighted"),
-        ("DC, 2nd harm.", "of the profile, relative to its first harmonic; a pure cosine has 0 and 0"),
-        ("rule err.", "largest error of the quadrature rule over the naive bound 4/(3π)"),
-        ("logits", "share of the variance of the logits over outputs"),
-        ("missed", "part of that which the closed form does not explain, as a share of the whole"),
+    header = ("k", "neurons", "logits", "ψ − 2φ", "dc", "2nd", "rule", "error", "size")
+    print_table(header, rows, title="Families of neurons, by frequency", align="r" * len(header))
+    _paragraph(
+        "Estimates: logits, share of their variance; ψ − 2φ, how far output phases are from twice the input's; dc and "
+        "2nd, constant and second harmonic of the profile. Proved: rule, its error over the naive bound; error, how far "
+        "the network's own wave is from the closed form's, at most, in logits; size of the closed form's, at least."
     )
-    print_table(("", ""), legend, align="ll")
     say()
-    sample = "" if m.looked_at == m.p**2 else f" (a sample of {m.p**2})"
-    rows_left: list[tuple[str, str]] = [
-        (
-            "unexplained",
-            f"{m.unexplained:.3%} of the logits' variance; {m.other_share:.3%} is at frequencies no family has",
-        ),
-        ("outside families", f"{m.on} neurons taken as linear, {m.off} as zero"),
-        ("looked at alone", f"{m.outliers} neurons, evaluated at each input"),
-        ("answers", f"{m.correct} of {m.looked_at} inputs correct{sample}, least margin {m.least_margin:.3f}"),
-        ("closed form", f"no logit further from it than {m.largest_deviation:.3f}"),
-    ]
-    print_table(("", ""), rows_left, title="What is left (estimates)", align="ll")
+    if m.directions:
+        lines = [
+            (i, f"{d.of_logits:.3%}", d.frequency, f"{d.share:.2%}", f"{d.second}: {d.second_share:.2%}")
+            for i, d in enumerate(m.directions, start=1)
+        ]
+        title = f"Output directions: {_many(len(lines), 'deformed cosine', 'deformed cosines')} (estimates)"
+        print_table(("", "logits", "k", "cosine of k", "next"), lines, title=title, align="rrrrr")
+        say()
+    form, accuracy = conclusion.closed_form, conclusion.accuracy
+    ratio = "none" if accuracy.gap_error is None else at_most(accuracy.gap_error)
+    facts = [
+        ("γ", f"{at_least(form.least_gap)}: the closed form's right answer leads by so much, at least"),
+        ("E", f"{at_most(form.error)}: every executed logit is within so much of it"),
+        ("ρ", f"{ratio}: the relative error of its gaps, at most"),
+        ("explained", f"{accuracy.explained_inputs} of {accuracy.total_inputs} inputs, by the formula and E alone"),
+        ("certified", f"{accuracy.certified_inputs} of {accuracy.total_inputs}, lead at least "
+                      f"{at_least(accuracy.min_margin)} ({accuracy.semantics})"),
+    ]  # fmt: skip
+    print_table(("", ""), facts, title="The closed form (proved)", align="ll")
+    say()
+    budget = [(BUDGET_WORDS.get(name, name), at_most(value)) for name, value in budget_totals(conclusion).items()]
+    budget.append(("all together, at any one input", at_most(conclusion.logits.max_error)))
+    print_table(("", ""), budget, title="Distance of a logit from it, at most (proved)", align="lr")
 
 
 def _many(count: int, one: str, more: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import OK
-from verifier.commands.explain import add_subject_arguments
-from verifier.console import add_output_arguments, emit_json, progress, say
+from verifier.commands.explain import add_case_arguments, case_of
+from verifier.console import add_output_arguments, emit_json, say
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 HELP = """Draw the figures of a model and its proof, as PNG and SVG; the same bytes every time. Without a stored
 certificate one is made."""
-NAMES = ("quadrature", "phases", "profile", "budget", "margins", "cost")
+NAMES = ("quadrature", "phases", "profile", "directions", "events", "explained", "budget", "margins")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--figure", action="append", choices=NAMES, help="only this figure (may be repeated)")
     parser.add_argument("--format", action="append", choices=("png", "svg"), help="only this format")
     add_input_argument(parser)
-    add_subject_arguments(parser)
+    add_case_arguments(parser)
     add_output_arguments(parser)
 
 
@@ -39,36 +39,18 @@ def add_input_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def make_view(arguments: argparse.Namespace) -> View:
-    """Read, explain and check the subject of a command.
+    """Read, explain and check what a command is about.
 
-    **Raises** `InputError`; `Unproved` as `InputError`, since there is nothing to draw.
+    **Raises** `InputError`.
     """
-    from verifier.report.bounds import Unproved, gather
-    from verifier.report.facts import read_mechanism
     from verifier.report.figures import View
-    from verifier.report.subject import find_subject
 
-    with progress(quiet=arguments.quiet or arguments.json) as observe:
-        subject = find_subject(
-            arguments.subject,
-            model=arguments.model,
-            certificates=arguments.certificates,
-            effort=arguments.effort,
-            observe=observe,
-        )
-        chosen = _input(arguments.input, subject.circuit.p)
-        observe("read the logits", 0, 1)
-        mechanism = read_mechanism(subject.circuit, subject.certificate)
-        try:
-            evidence = gather(subject, observe)
-        except Unproved as error:
-            raise InputError(subject.source.path, "", f"has no proof to show: {error}") from None
+    case, mechanism = case_of(arguments)
+    chosen = _input(arguments.input, case.circuit.p)
     if chosen is None:
-        margins = evidence.conclusion.margins
-        chosen = min(
-            ((a, b) for a in range(len(margins)) for b in range(len(margins))), key=lambda ab: margins[ab[0]][ab[1]]
-        )
-    return View(subject, mechanism, evidence, chosen)
+        a, b = divmod(int(case.checked.evidence.margins.argmin()), case.circuit.p)
+        chosen = a, b
+    return View(case, mechanism, chosen)
 
 
 def _input(text: str | None, p: int) -> tuple[int, int] | None:
@@ -98,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_atomically(path, data)
         written.append(str(path))
     if arguments.json:
-        emit_json({"model": str(view.subject.source.path), "files": written})
+        emit_json({"model": str(view.case.model.path), "files": written})
     for path_name in written if not arguments.json else ():
         say(path_name, quiet=arguments.quiet)
     return OK

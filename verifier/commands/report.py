@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from verifier.cli import OK
-from verifier.commands.explain import add_subject_arguments
+from verifier.commands.explain import add_case_arguments
 from verifier.commands.plot import add_input_argument, make_view
 from verifier.console import add_output_arguments, emit_json, say
 from verifier.errors import InputError
@@ -19,7 +19,7 @@ made."""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the page to write")
     add_input_argument(parser)
-    add_subject_arguments(parser)
+    add_case_arguments(parser)
     add_output_arguments(parser)
 
 
@@ -27,18 +27,17 @@ def run(arguments: argparse.Namespace) -> int:
     import matplotlib  # noqa: F401 - so that a missing package is told before the work
 
     from verifier.files import write_atomically
-    from verifier.report.bounds import input_bounds
     from verifier.report.page import page
 
     if arguments.out.is_dir():
         raise InputError(arguments.out, "", "is a folder")
     view = make_view(arguments)
-    data = page(view, input_bounds(view.subject, view.evidence.conclusion)).encode("utf-8")
+    data = page(view).encode("utf-8")
     write_atomically(arguments.out, data)
-    outcome = view.evidence.outcome
     if arguments.json:
-        facts = {"proved": outcome.proved, "certified_inputs": view.evidence.conclusion.accuracy.certified_inputs}
-        emit_json({"model": str(view.subject.source.path), "report": str(arguments.out), "bytes": len(data)} | facts)
+        accuracy = view.case.checked.conclusion.accuracy
+        facts = {"proved": view.case.proved, "certified_inputs": accuracy.certified_inputs}
+        emit_json({"model": str(view.case.model.path), "report": str(arguments.out), "bytes": len(data)} | facts)
         return OK
     say(f"{arguments.out} ({len(data) / 1e6:.1f} MB)", quiet=arguments.quiet)
     return OK

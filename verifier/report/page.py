@@ -10,17 +10,16 @@ import json
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 from html import escape
 from importlib.resources import files
 from string import Template
 
+import numpy as np
+
 from verifier import __version__
 from verifier.errors import one_line
-from verifier.kernel.conclusion import Conclusion, Dyadic
-from verifier.proof.kernel import conclusion_value
-from verifier.report.bounds import Evidence, InputBounds, operations_of, term_total
-from verifier.report.facts import Mechanism
+from verifier.kernel.limits import DIRECTION_BITS
+from verifier.report.case import Case
 from verifier.report.figures import (
     BLUE,
     FIGURES,
@@ -34,12 +33,12 @@ from verifier.report.figures import (
     RED,
     SKY,
     View,
-    render,
+    error_by_offset,
+    render_panels,
 )
-from verifier.report.subject import Subject
-from verifier.results import BUDGET_NAMES, NAIVE, fraction, lower, total, upper
+from verifier.report.mechanism import Array, closed_table, wheels
+from verifier.report.numbers import BUDGET_WORDS, NAIVE, at_least, at_most, budget_totals, number, ratio
 
-DIGITS = 4
 COLOURS = {
     PAPER: "var(--paper)",
     INK: "var(--ink)",
@@ -53,56 +52,37 @@ COLOURS = {
     SKY: "var(--sky)",
 }
 """Colours of the figures by the page's, so that they follow light and dark."""
-
-FREQUENCY_HEAD = (
-    "k",
-    "neurons",
-    "share of the logits",
-    "unexplained",
-    "phases off uniform",
-    "largest gap",
-    "ψ off 2φ (rms)",
-    "DC",
-    "second harmonic",
-)
+ROUNDED = 4
+LOGITS = 3_000_000
+"""Numbers of sums up to which the page carries them, to draw the logits of single inputs."""
+STILL = ("phases", "profile", "directions", "events", "explained", "budget")
+"""The figures of the page that do not move; the quadrature picture and the map are drawn by its script."""
 
 
-def page(view: View, inputs: InputBounds) -> str:
+def page(view: View) -> str:
     """The report as HTML."""
-    subject, evidence, conclusion = view.subject, view.evidence, view.evidence.conclusion
-    figures = {name: _figure(name, number, view) for number, name in enumerate(FIGURES, start=1)}
-    proved = evidence.outcome.proved
+    case, conclusion = view.case, view.case.checked.conclusion
     fields = {
-        "title": f"{_text(subject.source.name)}: certified margins",
+        "title": f"{_text(case.model.name)}: how it adds, proved",
         "style": _asset("page.css"),
         "script": _asset("page.js"),
-        "name": _text(subject.source.name),
-        "verdict_class": "good" if proved else "bad",
-        "verdict": "Proved:" if proved else "Not proved:",
-        "verdict_detail": _verdict(evidence),
-        "theorem": _text(_theorem(evidence)),
-        "numbers": _numbers(evidence),
-        "signature": _signature(subject, conclusion),
-        "files": _files(subject, conclusion),
-        "command_why": "To verify the proof, run"
-        if _is_signed(subject)
-        else "To certify the model and sign the proof, run",
-        "command": _text(_command(subject)),
-        "plain": _plain(evidence),
-        "mechanism": _mechanism(view.mechanism),
-        "frequency_head": "".join(f'<th scope="col">{_text(name)}</th>' for name in FREQUENCY_HEAD),
-        "frequency_rows": _rows(_frequency_cells(view.mechanism)),
-        "unexplained": _unexplained(view.mechanism),
-        "quadrature_rows": _rows(_quadrature_cells(conclusion, view.mechanism)),
-        "budget_rows": _budget_rows(conclusion),
-        "figures_mechanism": "\n".join(figures[name] for name in ("quadrature", "phases", "profile")),
-        "figures_bounds": figures["budget"],
-        "figures_map": figures["margins"],
-        "figures_cost": figures["cost"],
-        "cost": _cost(conclusion, evidence),
-        "cost_rows": _rows(_cost_cells(conclusion)),
-        "footer": _text(f"Made by verifier {__version__}. The page is self-contained: it loads nothing."),
-        "data": _data(conclusion, inputs),
+        "name": _text(case.model.name),
+        "sentence": _text(_sentence(case)),
+        "verdict_class": "good" if case.proved else "bad",
+        "theorem": _text(conclusion.theorem()),
+        "signature": _signature(case),
+        "files": _files(case),
+        "command": _text(_command(case)),
+        "frequencies": _frequencies(view),
+        "rest": _rest(view),
+        "cost": _text(_cost(case)),
+        "cost_rows": _rows(
+            (name, f"{count:,}", ratio(count, conclusion.parameters))
+            for name, count in sorted(conclusion.operations.items(), key=lambda step: -step[1])
+        ),
+        "footer": _text(f"Made by verifier {__version__}. This file is complete: it loads nothing."),
+        "data": json.dumps(_data(view), separators=(",", ":")).replace("<", "\\u003c"),
+        **{f"figure_{name}": _figure(name, view) for name in STILL},
     }
     return Template(_asset("page.html")).substitute(fields)
 
@@ -116,64 +96,36 @@ def _text(text: str) -> str:
     return escape(one_line(text, limit=1 << 20))
 
 
-def _rows(cells: Iterable[Sequence[str]]) -> str:
-    return "\n".join("<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in cells)
-
-
-def _verdict(evidence: Evidence) -> str:
-    accuracy, claim = evidence.conclusion.accuracy, evidence.conclusion.claim
-    words = f"{accuracy.certified_inputs} of {accuracy.total_inputs} inputs certified"
-    if evidence.outcome.proved:
-        return _text(
-            f"{words} ({claim.certified_inputs} claimed), {accuracy.semantics} arithmetic; least margin at least "
-            f"{lower(accuracy.min_margin, DIGITS)}."
-        )
-    return _text(f"{evidence.outcome.failure}. {words[0].upper()}{words[1:]}.")
-
-
-def _theorem(evidence: Evidence) -> str:
-    """The kernel's own sentence. What the kernel concluded is true even when the claim asked for more."""
-    return evidence.conclusion.theorem()
-
-
-def _numbers(evidence: Evidence) -> str:
-    conclusion = evidence.conclusion
-    accuracy = conclusion.accuracy
-    worst = max((rule.relative_bound for rule in conclusion.quadrature), key=fraction)
-    items = [
-        ("certified inputs", f"{accuracy.certified_inputs} / {accuracy.total_inputs}"),
-        ("least margin, at least", lower(accuracy.min_margin, DIGITS)),
-        ("a logit is within … of its closed form", upper(conclusion.logits.max_error, DIGITS)),
-        ("worst quadrature bound / naive", upper(worst, DIGITS)),
-        ("operations per parameter", _ratio(sum(conclusion.operations.values()), conclusion.parameters)),
-    ]
-    if evidence.exact is not None and evidence.exact.accuracy.true_min_margin is not None:
-        items.insert(2, ("true least margin, exhaustive", lower(evidence.exact.accuracy.true_min_margin[0], DIGITS)))
-    return "\n".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in items)
-
-
-def _plain(evidence: Evidence) -> str:
-    conclusion = evidence.conclusion
-    accuracy = conclusion.accuracy
-    words = (
-        f"In other words: whichever of the {accuracy.certified_inputs} certified pairs is put in, the network's "
-        "answer is the sum. "
-        f"No logit is further than logits.max_error = {upper(conclusion.logits.max_error, DIGITS)} from a formula "
-        "with one wave "
-        "per frequency, up to a shift that all logits share; nothing in the network is left out of that bound."
+def _rows(cells: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
+    """Table rows; `head` labels the cells where the table is shown as cards, on a phone."""
+    labels = [f' data-label="{_text(name)}"' for name in head]
+    return "\n".join(
+        "<tr>"
+        + "".join(f"<td{labels[i] if labels else ''}>{_text(cell)}</td>" for i, cell in enumerate(row))
+        + "</tr>"
+        for row in cells
     )
-    if accuracy.certified_inputs < accuracy.total_inputs:
-        missing = accuracy.total_inputs - accuracy.certified_inputs
-        words += f" About the other {missing} pairs nothing is proved; the network may be right or wrong there."
-    return _text(words)
 
 
-def _is_signed(subject: Subject) -> bool:
-    return subject.folder is not None and subject.signed is not None and subject.signed.about_these_files
+def _sentence(case: Case) -> str:
+    conclusion = case.checked.conclusion
+    accuracy, form = conclusion.accuracy, conclusion.closed_form
+    if not case.proved:
+        found = f"{accuracy.certified_inputs} of {accuracy.total_inputs} sums modulo {conclusion.p}"
+        return f"Not proved as claimed: {found} are proved right. {case.failure}."
+    every = accuracy.certified_inputs == accuracy.total_inputs
+    count = "all" if every else f"{accuracy.certified_inputs} of the"
+    words = f"This network is proved to get {count} {accuracy.total_inputs} sums modulo {conclusion.p} right"
+    if form.explains_all:
+        return (
+            f"{words}, and why: every logit is within {at_most(form.error)} of a formula whose right answer always "
+            f"leads by at least {at_least(form.least_gap)}."
+        )
+    return f"{words}; at {accuracy.explained_inputs} of them a formula alone explains the answer."
 
 
-def _signature(subject: Subject, conclusion: Conclusion) -> str:
-    signed = subject.signed
+def _signature(case: Case) -> str:
+    signed = case.signed
     if signed is None:
         return "There is no signed proof beside the certificate; the kernel was run for this page."
     if not signed.about_these_files:
@@ -181,153 +133,99 @@ def _signature(subject: Subject, conclusion: Conclusion) -> str:
             f"{signed.path} is about other files than the ones named below. It does not count for them; certify the "
             "model again."
         )
-    same = (
-        "the same conclusion" if signed.conclusion == conclusion_value(conclusion.document()) else "ANOTHER conclusion"
-    )
+    same = "the same conclusion" if signed.same_conclusion else "ANOTHER conclusion"
     return _text(
-        f"{signed.path} says it was signed by {signed.keyid} and names the three digests below. The kernel was run "
-        "for this page "
-        f"and reached {same}. The signature was not verified for this page: whose signature counts is your decision."
+        f"{signed.path} says it was signed by {signed.keyid} and names the three digests below. The kernel was run for "
+        f"this page and reached {same}. The signature was not verified for this page: whose signature counts is your "
+        "decision."
     )
 
 
-def _files(subject: Subject, conclusion: Conclusion) -> str:
-    folder = subject.folder
+def _files(case: Case) -> str:
+    conclusion, folder = case.checked.conclusion, case.folder
+    origin = f", translated from {case.model.translated_from}" if case.model.translated_from else ""
     rows = [
-        ("model", str(subject.source.path), conclusion.model_sha256),
-        ("claim", str(folder / "claim.json") if folder else "every input, linear strategy", conclusion.claim_sha256),
+        ("model", f"{case.model.path}{origin}", conclusion.model_sha256),
+        ("claim", str(folder / "claim.json") if folder else "every input", conclusion.claim_sha256),
         ("certificate", str(folder / "certificate.json") if folder else "made now", conclusion.certificate_sha256),
     ]
-    if subject.source.imported:
-        rows[0] = ("model", f"{subject.source.path}, translated from {subject.source.imported}", rows[0][2])
     return "\n".join(
-        f'<tr><th scope="row">{_text(kind)}</th><td class="text">{_text(name)}</td>'
-        f'<td class="hash">{_text(digest)}</td></tr>'
+        f"<div><dt>{_text(kind)}</dt><dd>{_text(name)}<br><code>{_text(digest)}</code></dd></div>"
         for kind, name, digest in rows
     )
 
 
-def _command(subject: Subject) -> str:
-    model = shlex.quote(str(subject.source.path))
-    if subject.folder is None or subject.signed is None or not subject.signed.about_these_files:
+def _command(case: Case) -> str:
+    model = shlex.quote(str(case.model.path))
+    if case.folder is None or case.signed is None or not case.signed.about_these_files:
         return f"verifier certify {model}"
-    proof = shlex.quote(str(subject.signed.path))
-    policy = shlex.quote(str(subject.folder.parent / "policy.toml"))
-    return f"verifier verify {proof} --model {model} --policy {policy}"
+    policy = shlex.quote(str(case.folder.parent / "policy.toml"))
+    return f"verifier verify {shlex.quote(str(case.signed.path))} --model {model} --policy {policy}"
 
 
-def _mechanism(m: Mechanism) -> str:
-    names = ", ".join(str(f.frequency) for f in m.frequencies)
-    return _text(
-        f"The network has {m.neurons} neurons in {len(m.frequencies)} frequencies k = {names}. A neuron of frequency "
-        "k with phase φ "
-        "sees a and b as cos 2π(ka/p + φ) + cos 2π(kb/p + φ), which is a cosine of the average angle; ReLU keeps its "
-        "positive "
-        "half, and the output weights write it back with twice the phase. The neurons' phases are spread over the "
-        "circle, so "
-        "their sum is a quadrature rule for an integral that is largest at c = a + b."
-    )
+FREQUENCY_HEAD = (
+    "k",
+    "neurons",
+    "share of the logits (estimate)",
+    "rectangles",
+    "harmonics",
+    "arc sums",
+    "over naive",
+    "network off by, at most",
+    "wave, at least",
+)
 
 
-def _frequency_cells(m: Mechanism) -> list[tuple[str, ...]]:
-    return [
-        (
-            str(f.frequency),
-            str(f.neurons),
-            f"{f.share:.2%}",
-            f"{f.unexplained:.3%}",
-            f"{f.kuiper:.3f}",
-            f"{360 * f.largest_gap:.1f}°",
-            f"{360 * f.angle_rms:.2f}°",
-            f"{f.dc:+.3f}",
-            f"{f.second:.3f}",
-        )
-        for f in m.frequencies
-    ]
-
-
-def _unexplained(m: Mechanism) -> str:
-    return _text(
-        f"Estimated: {m.unexplained:.2%} of the variance of the logits is not the closed form's ({m.other_share:.3%} "
-        "is at frequencies "
-        f"no family has); {m.correct} of {m.looked_at} inputs are answered correctly, with a least margin of "
-        f"{m.least_margin:.2f}; "
-        f"a logit is at most {m.largest_deviation:.2f} from its closed form. {m.on} neurons are taken as linear, "
-        f"{m.off} as "
-        f"zero, and {m.outliers} are evaluated exactly at each input. Phases off uniform is Kuiper's statistic, 0 "
-        "for a perfect spread."
-    )
-
-
-def _quadrature_cells(conclusion: Conclusion, m: Mechanism) -> list[tuple[str, ...]]:
-    measured = {f.frequency: f.rule_error for f in m.frequencies}
-    naive = float(fraction(NAIVE))
-    return [
+def _frequencies(view: View) -> str:
+    """One table by frequency: Theorem Q, and the network itself."""
+    share = {f.frequency: f.share for f in view.mechanism.frequencies}
+    rows = [
         (
             str(rule.frequency),
             str(rule.neurons),
-            upper(NAIVE, DIGITS),
-            upper(rule.rectangle, DIGITS),
-            upper(rule.harmonic, DIGITS),
-            upper(rule.arc_sum, DIGITS),
-            upper(rule.relative_bound, DIGITS),
-            f"{measured[rule.frequency] * naive:.4f}",
+            f"{share[rule.frequency]:.2%}",
+            at_most(rule.rectangle),
+            at_most(rule.harmonic),
+            at_most(rule.arc_sum),
+            at_most(rule.relative_bound),
+            at_most(rule.network_error),
+            at_least(rule.amplitude),
         )
-        for rule in conclusion.quadrature
+        for rule in view.case.checked.conclusion.quadrature
     ]
+    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in FREQUENCY_HEAD)
+    return f"<thead><tr>{head}</tr></thead><tbody>{_rows(rows, FREQUENCY_HEAD)}</tbody>"
 
 
-def _budget_rows(conclusion: Conclusion) -> str:
-    budget = conclusion.logits.budget
-    whole = sum(map(term_total, budget.values()), Fraction(0))
-    rows = []
-    for name, value in budget.items():
-        bound = total([value] if isinstance(value, Dyadic) else value.values())
-        share = float(fraction(bound) / whole) if whole else 0.0
-        rows.append(
-            f"<tr><td>{_text(BUDGET_NAMES.get(name, name))}</td><td>{_text(upper(bound, DIGITS))}</td>"
-            f'<td class="bar"><span style="width:{100 * share:.2f}%"></span></td></tr>'
-        )
-    for name, whole_bound in (
-        ("all terms at one input together (the theorem's bound)", conclusion.logits.max_error),
-        ("the same with the naive quadrature bound", conclusion.logits.naive),
-    ):
-        rows.append(
-            f'<tr class="total"><td>{_text(name)}</td><td>{_text(upper(whole_bound, DIGITS))}</td><td></td></tr>'
-        )
-    return "\n".join(rows)
-
-
-def _cost(conclusion: Conclusion, evidence: Evidence) -> str:
-    operations = sum(conclusion.operations.values())
-    words = (
-        f"The kernel used {operations:,} operations for {conclusion.parameters:,} circuit parameters, "
-        f"{_ratio(operations, conclusion.parameters)} per parameter."
+def _rest(view: View) -> str:
+    m = view.mechanism
+    return _text(
+        f"{m.neurons - m.others} of {m.neurons} neurons are in families. Estimated: {m.other_share:.3%} of the variance "
+        f"of the logits is at frequencies without one; {int(m.right.sum())} of {m.p**2} inputs are answered right."
     )
-    if evidence.exact is not None:
-        brute = operations_of(evidence.exact)
-        words += f" Evaluating every input takes {brute:,} ({_ratio(brute, conclusion.parameters)} per parameter)."
-    return _text(words + " Operations on lanes and balls are counted alike, whatever their width.")
 
 
-def _cost_cells(conclusion: Conclusion) -> list[tuple[str, ...]]:
-    steps = sorted(conclusion.operations.items(), key=lambda step: (-step[1], step[0]))
-    return [(name, f"{count:,}", _ratio(count, conclusion.parameters)) for name, count in steps if count]
-
-
-def _ratio(numerator: int, denominator: int) -> str:
-    """A quotient rounded up."""
-    tenths = -(-10 * numerator // denominator)
-    return f"{tenths // 10:,}.{tenths % 10}"
-
-
-def _figure(name: str, number: int, view: View) -> str:
-    drawing = FIGURES[name]
-    picture = inline_svg(render(name, view, "svg").decode("utf-8"), name, drawing.title)
+def _cost(case: Case) -> str:
+    conclusion = case.checked.conclusion
+    operations, brute = sum(conclusion.operations.values()), conclusion.neurons * conclusion.p**2 * conclusion.outputs
     return (
-        f'<figure class="wide" id="figure-{name}">\n{picture}\n'
-        f"<figcaption><strong>Figure {number}. {_text(drawing.title)}.</strong> {_text(drawing.caption)}"
-        "</figcaption>\n</figure>"
+        f"{conclusion.parameters:,} circuit parameters make {conclusion.events:,} events; the kernel used "
+        f"{operations:,} operations, {ratio(operations, conclusion.parameters)} per parameter. Brute force takes "
+        f"{brute:,} multiply-adds after folding, {ratio(brute, conclusion.parameters)} per parameter."
+    )
+
+
+def _figure(name: str, view: View) -> str:
+    drawing = FIGURES[name]
+    panels = [
+        inline_svg(data.decode("utf-8"), f"{name}{i}", drawing.title) for i, data in enumerate(render_panels(name, view))
+    ]
+    if not panels:
+        return ""
+    kind = "panels" if len(panels) > 1 else "single"
+    return (
+        f'<figure id="figure-{name}"><div class="{kind}">{"".join(panels)}</div>\n'
+        f"<figcaption><strong>{_text(drawing.title)}.</strong> {_text(drawing.caption)}</figcaption></figure>"
     )
 
 
@@ -340,41 +238,63 @@ def inline_svg(text: str, name: str, title: str) -> str:
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
     for colour, variable in COLOURS.items():
         text = text.replace(colour, variable)
-    # matplotlib leaves black, the default, to the renderer.
     return text.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
 
 
-def _data(conclusion: Conclusion, inputs: InputBounds) -> str:
-    """The margin map's data as JSON that cannot end the script element."""
-    fixed = conclusion.logits.budget["fixed_point"]
-    budget: list[tuple[str, object]] = [
-        ("families' frequencies: quadrature and profile", _flat(inputs.families)),
-        ("other frequencies", _flat(inputs.others)),
-        ("band: neurons near their kink", _flat(inputs.band)),
-        ("rest of the outputs and the skip", _flat(inputs.rest)),
-        ("fixed point", _hundredths(fixed) if isinstance(fixed, Dyadic) else 0),
-    ]
-    document = {
-        "p": conclusion.p,
-        "margins": _flat(inputs.margins),
-        "failing": [i for i, x in enumerate(_flat(conclusion.margins)) if x <= 0],
-        "budget": budget,
-        "rivals": None if inputs.rivals is None else base64.b64encode(inputs.rivals).decode("ascii"),
-        "low": float(_down(inputs.low)),
-        "step": float(_down(inputs.step)),
+def _data(view: View) -> dict[str, object]:
+    """What the moving pictures are drawn from. Margins are rounded down; everything else is to the screen's accuracy."""
+    case, evidence, conclusion = view.case, view.case.checked.evidence, view.case.checked.conclusion
+    p, accuracy = conclusion.p, conclusion.accuracy
+    form, errors = closed_table(evidence), error_by_offset(view)
+    proved = evidence.margins > 0
+    rules = {rule.frequency: rule for rule in conclusion.quadrature}
+    return {
+        "p": p,
+        "input": list(view.input),
+        "margins": np.floor(evidence.margins * 2.0**evidence.exponent * 100).astype(int).ravel().tolist(),
+        "state": np.where(proved, 2, np.where(view.mechanism.right, 1, 0)).ravel().tolist(),
+        "explained": [int(x) for x in evidence.explained],
+        "deviations": _short(evidence.deviations * 2.0**evidence.exponent),
+        "form": [_short(row) for row in form],
+        "gap": _short((form[:, :1] - form[:, 1:]).min(axis=1)),
+        "error": _short(errors),
+        "semantics": accuracy.semantics,
+        "wheels": [
+            {
+                "k": w.frequency,
+                "phase": _short(w.phase, 5),
+                "share": _short(w.share, 6),
+                "turn": _short((w.psi - w.common) % 1.0, 5),
+                "bound": at_most(rules[w.frequency].bound),
+                "naive": f"{NAIVE:.3f}",
+                "times": f"{1 / number(rules[w.frequency].relative_bound):.0f}",
+                "network": at_most(rules[w.frequency].network_error),
+                "size": at_least(rules[w.frequency].amplitude),
+            }
+            for w in wheels(case.circuit, case.certificate)
+        ],
+        "logits": _logits(view),
     }
-    return json.dumps(document, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _flat(rows: Sequence[Sequence[int]]) -> list[int]:
-    return [x for row in rows for x in row]
+def _logits(view: View) -> dict[str, object] | None:
+    """Sums and directions as 16-bit numbers, from which the script makes the logits of an input."""
+    evidence = view.case.checked.evidence
+    if evidence.sums.size > LOGITS:
+        return None
+    p, lanes = len(evidence.sums), evidence.sums.shape[2]
+    size = float(np.abs(evidence.sums).max()) or 1.0
+    words = np.round(evidence.sums / size * 32767).astype("<i2")
+    columns = np.eye(lanes)[:p] if evidence.directions is None else evidence.directions[:p] * 2.0**-DIRECTION_BITS
+    unit = size / 32767 * 2.0 ** (evidence.exponent + (0 if evidence.directions is None else DIRECTION_BITS))
+    identity = evidence.directions is None
+    return {
+        "lanes": lanes,
+        "unit": unit,
+        "sums": base64.b64encode(words.tobytes()).decode("ascii"),
+        "directions": None if identity else [_short(row, 6) for row in columns],
+    }
 
 
-def _hundredths(value: Dyadic) -> int:
-    scaled = 100 * fraction(value)
-    return -(-scaled.numerator // scaled.denominator)
-
-
-def _down(value: Fraction) -> Fraction:
-    """Rounded down to a millionth: the page's arithmetic then stays below the bound."""
-    return Fraction((value * 10**6).__floor__(), 10**6)
+def _short(values: Array, digits: int = ROUNDED) -> list[float]:
+    return [float(x) for x in np.round(np.asarray(values, dtype=np.float64).ravel(), digits).tolist()]

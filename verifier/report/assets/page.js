@@ -1,174 +1,202 @@
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
-  const p = data.p;
-  const byId = (id) => document.getElementById(id);
-  const canvas = byId("canvas"), answer = byId("answer"), fields = { a: byId("field-a"), b: byId("field-b") };
-  const rivals = data.rivals === null ? null : Uint8Array.from(atob(data.rivals), (c) => c.charCodeAt(0));
-  const margins = data.margins; // hundredths, rounded down, [a * p + b]
-  const failing = new Set(data.failing);
-  const worst = margins.indexOf(Math.min(...margins));
-  const top = Math.max(1, Math.max(...margins));
-  const chosen = { a: Math.floor(worst / p), b: worst % p };
-  // Viridis at eleven points.
+  const p = data.p, byId = (id) => document.getElementById(id), mod = (x) => ((x % p) + p) % p;
+  const chosen = { a: data.input[0], b: data.input[1], wheel: 0 };
+  const two = (x) => x.toFixed(2).replace("-", "−"), tau = 2 * Math.PI;
+  const svg = (parent, tag, attributes, text) => {
+    const e = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value);
+    if (text !== undefined) e.textContent = text;
+    parent.append(e);
+    return e;
+  };
+  const say = (parent, tag, text) => {
+    const e = document.createElement(tag);
+    e.textContent = text;
+    parent.append(e);
+    return e;
+  };
+  const wrap = (x) => x + 0.5 - Math.floor(x + 0.5) - 0.5;
+
+  // The quadrature picture: Theorem Q's rule at the chosen input.
+  const rectangles = () => {
+    const picture = byId("rectangles"), w = data.wheels[chosen.wheel], { a, b } = chosen;
+    picture.replaceChildren();
+    const offset = w.k * (a + b) / (2 * p) + (Math.cos(Math.PI * w.k * (a - b) / p) < 0 ? 0.5 : 0);
+    const boxes = w.phase.map((phase, i) => {
+      const here = wrap(phase + offset);
+      return { here, share: w.share[i], height: Math.max(Math.cos(tau * here), 0) * Math.cos(tau * (2 * offset + w.turn[i])) };
+    }).sort((x, y) => x.here - y.here);
+    let end = 0, start = 0, sum = 0;
+    for (const box of boxes) {
+      end += box.share;
+      start += box.share * (box.here - end + box.share / 2);
+      sum += box.share * box.height;
+    }
+    const x = (v) => 20 + (v + 0.28) * 720 / 0.56, y = (v) => 24 + (1.05 - v) * 350 / 1.5;
+    let left = start;
+    for (const box of boxes) {
+      if (box.height !== 0) svg(picture, "rect", { x: x(left), y: y(Math.max(0, box.height)), width: Math.max(0.4, x(left + box.share) - x(left)),
+        height: Math.abs(y(box.height) - y(0)), class: box.height < 0 ? "down" : "up" });
+      left += box.share;
+    }
+    svg(picture, "line", { x1: 10, x2: 750, y1: y(0), y2: y(0), class: "axis" });
+    let path = "";
+    for (let i = 0; i <= 240; i += 1) {
+      const v = (i / 240 - 0.5) * 0.56;
+      path += `${i ? "L" : "M"}${x(v).toFixed(1)} ${y(Math.max(Math.cos(tau * v), 0) * Math.cos(2 * tau * v)).toFixed(1)}`;
+    }
+    svg(picture, "path", { d: path, class: "curve" });
+    for (const [v, word] of [[-0.25, "−¼ turn"], [0, "0"], [0.25, "¼ turn"]])
+      svg(picture, "text", { x: x(v), y: 396, "text-anchor": "middle" }, word);
+    const reading = byId("reading"), integral = 1 / (3 * Math.PI);
+    reading.replaceChildren();
+    for (const [value, words] of [
+      [integral.toFixed(5), "the integral under the curve, 1/3π: infinitely many neurons"],
+      [sum.toFixed(5), `the sum of the ${boxes.length} rectangles at ${a} + ${b} (drawn in float64, pure cosines)`],
+      [two((sum - integral) / integral * 100) + " %", "off here"],
+      [`≤ ${w.bound}`, `proved at every input, for weights that sum to 2π: ${w.times} times less than ${w.naive}, the bound for unknown phases`],
+      [`≤ ${w.network}`, `logits between the network's own wave and the formula's, which is ${w.size} high or more`]]) {
+      const line = say(reading, "p", "");
+      say(line, "b", value);
+      say(line, "span", words);
+    }
+  };
+
+  // The two maps.
   const stops = [[68, 1, 84], [72, 36, 117], [65, 68, 135], [53, 95, 141], [42, 120, 142], [33, 145, 140], [34, 168, 132],
     [66, 190, 113], [122, 209, 81], [189, 223, 38], [253, 231, 37]];
   const colour = (t) => {
-    const x = Math.min(1, Math.max(0, t)) * (stops.length - 1), i = Math.min(stops.length - 2, Math.floor(x));
-    return stops[i].map((s, c) => Math.round(s + (stops[i + 1][c] - s) * (x - i)));
+    const x = Math.min(1, Math.max(0, t)) * 10, i = Math.min(9, Math.floor(x));
+    return `rgb(${stops[i].map((s, c) => Math.round(s + (stops[i + 1][c] - s) * (x - i))).join(",")})`;
   };
-  const hundredths = (x) => (x < 0 ? "−" : "") + (Math.abs(x) / 100).toFixed(2);
-  const make = (tag, text) => {
-    const e = document.createElement(tag);
-    if (text !== undefined) e.textContent = text;
-    return e;
-  };
-  const svg = (tag, attributes) => {
-    const e = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) e.setAttribute(name, value);
-    return e;
-  };
-
-  const cell = Math.max(6, Math.ceil(720 / p));
-  canvas.width = canvas.height = cell * p;
-  const base = document.createElement("canvas");
-  base.width = base.height = cell * p;
-  {
+  const cell = Math.max(6, Math.ceil(600 / p)), top = Math.max(1, ...data.margins);
+  const layer = (paint) => {
+    const base = document.createElement("canvas");
+    base.width = base.height = cell * p;
     const g = base.getContext("2d");
-    for (let a = 0; a < p; a += 1) {
-      for (let b = 0; b < p; b += 1) {
-        const i = a * p + b, m = margins[i], x = a * cell, y = (p - 1 - b) * cell;
-        g.fillStyle = !failing.has(i) ? `rgb(${colour(m / top)})` : "#f3f5f7";
-        g.fillRect(x, y, cell, cell);
-        if (failing.has(i)) {
-          g.strokeStyle = "#d55e00";
-          g.lineWidth = Math.max(1.5, cell / 6);
-          g.beginPath();
-          g.moveTo(x + cell * 0.2, y + cell * 0.2);
-          g.lineTo(x + cell * 0.8, y + cell * 0.8);
-          g.moveTo(x + cell * 0.8, y + cell * 0.2);
-          g.lineTo(x + cell * 0.2, y + cell * 0.8);
-          g.stroke();
-        }
+    for (let a = 0; a < p; a += 1) for (let b = 0; b < p; b += 1) paint(g, a * p + b, a * cell, (p - 1 - b) * cell, mod(a - b));
+    return base;
+  };
+  const layers = {
+    certified: layer((g, i, x, y) => {
+      g.fillStyle = data.state[i] === 2 ? colour(data.margins[i] / top) : "#f3f5f7";
+      g.fillRect(x, y, cell, cell);
+      if (data.state[i] === 2) return;
+      g.strokeStyle = g.fillStyle = data.state[i] ? "#c77700" : "#d55e00";
+      g.lineWidth = Math.max(1.5, cell / 6);
+      g.beginPath();
+      if (data.state[i]) { g.arc(x + cell / 2, y + cell / 2, cell / 4, 0, tau); g.fill(); return; }
+      g.moveTo(x + cell * 0.2, y + cell * 0.2);
+      g.lineTo(x + cell * 0.8, y + cell * 0.8);
+      g.moveTo(x + cell * 0.8, y + cell * 0.2);
+      g.lineTo(x + cell * 0.2, y + cell * 0.8);
+      g.stroke();
+    }),
+    explained: layer((g, i, x, y, d) => {
+      const far = Math.min(1, 2 * data.deviations[i] / Math.max(1e-9, data.gap[d]));
+      g.fillStyle = data.explained[d] ? `rgb(${[0, 1, 2].map((c) => Math.round([0, 84, 140][c] + ([214, 232, 243][c] - [0, 84, 140][c]) * far)).join(",")})` : "#eeeae4";
+      g.fillRect(x, y, cell, cell);
+    }),
+  };
+  const paint = () => {
+    for (const name of ["certified", "explained"]) {
+      const canvas = byId(name), g = canvas.getContext("2d"), x = chosen.a * cell, y = (p - 1 - chosen.b) * cell, w = Math.max(2, cell / 5);
+      g.drawImage(layers[name], 0, 0);
+      for (const [width, ink] of [[2 * w, "#000"], [w, "#fff"]]) {
+        g.lineWidth = width;
+        g.strokeStyle = ink;
+        g.strokeRect(x, y, cell, cell);
       }
     }
-    const bar = byId("scale").getContext("2d");
-    for (let x = 0; x < 200; x += 1) {
-      bar.fillStyle = `rgb(${colour(x / 199)})`;
-      bar.fillRect(x, 0, 1, 10);
-    }
-    byId("scale-low").textContent = "0";
-    byId("scale-high").textContent = hundredths(top);
-    byId("scale-bad").hidden = failing.size === 0;
-  }
-
-  const paint = () => {
-    const g = canvas.getContext("2d");
-    g.drawImage(base, 0, 0);
-    const x = chosen.a * cell, y = (p - 1 - chosen.b) * cell, w = Math.max(2, cell / 5);
-    g.lineWidth = w * 2;
-    g.strokeStyle = "#000000";
-    g.strokeRect(x, y, cell, cell);
-    g.lineWidth = w;
-    g.strokeStyle = "#ffffff";
-    g.strokeRect(x, y, cell, cell);
   };
 
-  const bars = (own) => {
-    const W = 560, H = 170, left = 46, bottom = 22;
-    const low = Math.min(0, ...own.map((r) => r.bound)), high = Math.max(1, ...own.map((r) => r.bound));
-    const y = (v) => 8 + (H - 8 - bottom) * (high - v) / (high - low);
-    const picture = svg("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": "Lower bounds of the margin over every other output" });
-    const width = (W - left) / p, least = Math.min(...own.map((r) => r.bound));
-    for (const r of own) {
-      const bar = svg("rect", { x: left + r.c * width, y: Math.min(y(0), y(r.bound)), width: Math.max(0.5, width * 0.85),
-        height: Math.max(0.8, Math.abs(y(r.bound) - y(0))), class: r.bound === least ? "worst" : "rival" });
-      const title = svg("title", {});
-      title.textContent = `output ${r.c}: at least ${r.text}`;
-      bar.append(title);
-      picture.append(bar);
-    }
-    picture.append(svg("line", { x1: left, x2: W, y1: y(0), y2: y(0), class: "axis" }));
-    for (const [text, x, v, anchor] of [[high.toFixed(0), left - 6, y(high) + 8, "end"], ["0", left - 6, y(0) + 4, "end"],
-      ["output 0", left, H - 5, "start"], [`output ${p - 1}`, W, H - 5, "end"]]) {
-      const label = svg("text", { x, y: v, "text-anchor": anchor });
-      label.textContent = text;
-      picture.append(label);
-    }
-    return picture;
+  // The logits of the chosen input, and the closed form.
+  const words = data.logits && new Int16Array(Uint8Array.from(atob(data.logits.sums), (c) => c.charCodeAt(0)).buffer);
+  const logits = () => {
+    const n = data.logits.lanes, at = (chosen.a * p + chosen.b) * n;
+    const sums = Array.from(words.subarray(at, at + n), (x) => x * data.logits.unit);
+    return data.logits.directions ? data.logits.directions.map((row) => row.reduce((s, u, l) => s + u * sums[l], 0)) : sums.slice(0, p);
+  };
+  const outputs = () => {
+    const picture = byId("outputs"), { a, b } = chosen, t = mod(a + b), d = mod(a - b), E = data.error[d];
+    picture.replaceChildren();
+    if (!words) { byId("outputs-hint").hidden = true; return; }
+    const own = logits(), form = Array.from({ length: p }, (_, c) => data.form[d][mod(c - t)]);
+    // Logits are known up to an amount that all share: the middle of the largest and the least distance.
+    const gaps = own.map((v, c) => v - form[c]), shift = (Math.max(...gaps) + Math.min(...gaps)) / 2;
+    const dots = own.map((v) => v - shift);
+    const low = Math.min(...form, ...dots) - E, high = Math.max(...form, ...dots) + E;
+    const x = (c) => 30 + c * 710 / (p - 1), y = (v) => 8 + (high - v) / (high - low) * 205;
+    const line = (f) => form.map((v, c) => `${x(c).toFixed(1)} ${y(f(v)).toFixed(1)}`);
+    svg(picture, "path", { d: `M${line((v) => v + E).join("L")}L${line((v) => v - E).reverse().join("L")}Z`, class: "band" });
+    svg(picture, "line", { x1: 20, x2: 750, y1: y(0), y2: y(0), class: "axis" });
+    svg(picture, "path", { d: `M${line((v) => v).join("L")}`, class: "curve" });
+    dots.forEach((v, c) => svg(picture, "circle", { cx: x(c), cy: y(v), r: c === t ? 6 : 3, class: c === t ? "right" : "logit" }));
+    for (const [c, anchor] of [[0, "start"], [p - 1, "end"]]) if (Math.abs(c - t) > p / 6) svg(picture, "text", { x: x(c), y: 236, "text-anchor": anchor }, `c = ${c}`);
+    svg(picture, "text", { x: Math.min(700, Math.max(60, x(t))), y: 236, "text-anchor": "middle" }, `${t}`);
   };
 
   const show = () => {
-    const { a, b } = chosen, i = a * p + b, m = margins[i], target = (a + b) % p;
-    fields.a.value = a;
-    fields.b.value = b;
-    answer.replaceChildren();
-    answer.append(make("h3", `${a} + ${b} = ${target} (mod ${p})`));
-    answer.append(make("p", !failing.has(i)
-      ? `Certified: the logit of ${target} is above every other one by ${m > 0 ? `at least ${hundredths(m)}` : "a margin above 0"}.`
-      : `Not certified: the best lower bound of its margin is ${hundredths(m)}.`));
-    if (rivals !== null) {
-      const own = [];
-      for (let d = 1; d < p; d += 1) {
-        const bound = data.low + data.step * rivals[i * (p - 1) + d - 1];
-        own.push({ c: (target + d) % p, bound, text: hundredths(Math.floor(bound * 100 - 1e-6)) });
-      }
-      own.sort((x, y) => x.c - y.c);
-      const least = own.reduce((x, y) => (y.bound < x.bound ? y : x));
-      answer.append(make("p", `Closest rival: output ${least.c}. Lower bound of the margin over each other output:`));
-      answer.append(bars(own));
+    const { a, b } = chosen, i = a * p + b, d = mod(a - b), m = data.margins[i] / 100;
+    for (const name of ["a", "b"]) {
+      byId(`slide-${name}`).value = chosen[name];
+      byId(`value-${name}`).textContent = chosen[name];
     }
-    const table = make("table"), body = make("tbody");
-    table.append(make("caption", "How far its logits can be from their closed form (upper bounds)"));
-    let sum = 0;
-    for (const [name, values] of data.budget) {
-      const row = make("tr"), value = Array.isArray(values) ? values[i] : values;
-      sum += value;
-      row.append(make("td", name), make("td", hundredths(value)));
-      body.append(row);
-    }
-    const total = make("tr");
-    total.className = "total";
-    total.append(make("td", "together"), make("td", hundredths(sum)));
-    body.append(total);
-    table.append(body);
-    answer.append(table);
+    if (data.wheels.length) rectangles();
     paint();
+    outputs();
+    const state = [`the network answers wrong here`, `right as computed, but not proved: the best lower bound of its lead is ${two(m)}`,
+      `proved right: its logit leads by ${m > 0 ? `at least ${two(m)}` : "more than 0"} (${data.semantics})`][data.state[i]];
+    const why = data.explained[d] ? `Explained: at a − b = ${d} the formula leads by ${two(data.gap[d])}, more than twice its error ${two(data.error[d])}.`
+      : `Not explained: at a − b = ${d} the formula leads by ${two(data.gap[d])}, not by twice its error ${two(data.error[d])}.`;
+    byId("answer").textContent = `${a} + ${b} = ${mod(a + b)} (mod ${p}): ${state}. ${why}`;
   };
-
-  const clamp = (x) => Math.min(p - 1, Math.max(0, x));
   const choose = (a, b) => {
-    if (!Number.isInteger(a) || !Number.isInteger(b)) return;
-    chosen.a = clamp(a);
-    chosen.b = clamp(b);
+    chosen.a = mod(a);
+    chosen.b = mod(b);
     show();
   };
-  const at = (event) => {
-    const box = canvas.getBoundingClientRect();
-    return [Math.floor((event.clientX - box.left) / box.width * p), p - 1 - Math.floor((event.clientY - box.top) / box.height * p)];
-  };
-  let pinned = false;
-  canvas.addEventListener("pointermove", (event) => {
-    if (event.pointerType === "mouse" && !pinned) choose(...at(event));
-  });
-  canvas.addEventListener("click", (event) => {
-    pinned = true; // a click keeps the input; leaving the map lets go
-    choose(...at(event));
-  });
-  canvas.addEventListener("pointerleave", () => { pinned = false; });
-  canvas.addEventListener("keydown", (event) => {
+  const keys = (event) => {
     const step = event.shiftKey ? 10 : 1;
-    const moves = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] };
-    if (event.key === "Home") choose(Math.floor(worst / p), worst % p);
-    else if (event.key in moves) choose(chosen.a + moves[event.key][0], chosen.b + moves[event.key][1]);
-    else return;
+    const move = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, step], ArrowDown: [0, -step] }[event.key];
+    if (!move) return;
+    choose(chosen.a + move[0], chosen.b + move[1]);
     event.preventDefault();
-  });
-  for (const name of ["a", "b"]) {
-    fields[name].max = p - 1;
-    fields[name].addEventListener("change", () => choose(Number(fields.a.value), Number(fields.b.value)));
+  };
+  for (const name of ["certified", "explained"]) {
+    const canvas = byId(name);
+    canvas.width = canvas.height = cell * p;
+    canvas.addEventListener("click", (event) => {
+      const box = canvas.getBoundingClientRect();
+      choose(Math.floor((event.clientX - box.left) / box.width * p), p - 1 - Math.floor((event.clientY - box.top) / box.height * p));
+    });
+    canvas.addEventListener("keydown", keys);
   }
-  byId("worst").addEventListener("click", () => choose(Math.floor(worst / p), worst % p));
-  byId("explorer").hidden = false;
+  byId("rectangles").addEventListener("keydown", keys);
+  for (const name of ["a", "b"]) {
+    byId(`slide-${name}`).max = p - 1;
+    byId(`slide-${name}`).addEventListener("input", (event) => choose(...(name === "a" ? [Number(event.target.value), chosen.b] : [chosen.a, Number(event.target.value)])));
+  }
+  const widest = data.wheels.reduce((best, w, i) => (Number(w.size) > Number(data.wheels[best].size) ? i : best), 0);
+  chosen.wheel = widest;
+  data.wheels.forEach((w, i) => {
+    const button = say(byId("tabs"), "button", `k = ${w.k}`);
+    button.type = "button";
+    button.setAttribute("aria-pressed", i === widest);
+    button.addEventListener("click", () => {
+      chosen.wheel = i;
+      byId("tabs").querySelectorAll("button").forEach((other, j) => other.setAttribute("aria-pressed", i === j));
+      rectangles();
+    });
+  });
+  const bar = byId("scale").getContext("2d");
+  for (let x = 0; x < 200; x += 1) {
+    bar.fillStyle = colour(x / 199);
+    bar.fillRect(x, 0, 1, 8);
+  }
+  byId("scale-high").textContent = two(top / 100);
+  byId("hero").hidden = data.wheels.length === 0;
   show();
 })();

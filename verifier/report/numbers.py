@@ -1,0 +1,60 @@
+"""The kernel's exact numbers as decimals that are still bounds, and as floats for pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+
+from verifier.console import decimal_bound
+from verifier.kernel import Conclusion, Dyadic
+
+NAIVE = 4 / (3 * math.pi)
+"""Of the error of a quadrature rule whose weights sum to 2π, when nothing is known about its phases."""
+
+
+def exact(value: Dyadic) -> Fraction:
+    return value.mantissa * Fraction(2) ** value.exponent
+
+
+def number(value: Dyadic) -> float:
+    """The nearest float, for pictures."""
+    return float(exact(value))
+
+
+def at_most(value: Dyadic, digits: int = 3) -> str:
+    return decimal_bound(value.mantissa, value.exponent, digits, "upper").replace("-", "−")
+
+
+def at_least(value: Dyadic, digits: int = 3) -> str:
+    return decimal_bound(value.mantissa, value.exponent, digits, "lower").replace("-", "−")
+
+
+def total(values: Iterable[Dyadic]) -> Dyadic:
+    values = list(values)
+    unit = min((x.exponent for x in values), default=0)
+    return Dyadic(sum(x.mantissa << x.exponent - unit for x in values), unit)
+
+
+def budget_totals(conclusion: Conclusion) -> dict[str, Dyadic]:
+    """The terms of the budget of the logits, each summed over the frequencies where it has them."""
+    return {
+        name: term if isinstance(term, Dyadic) else total(term.values())
+        for name, term in conclusion.logits.budget.items()
+    }
+
+
+BUDGET_WORDS = {
+    "quadrature": "quadrature: finitely many neurons",
+    "profile": "profile: neurons that are no pure cosines",
+    "other_frequencies": "written at other frequencies",
+    "output_rest": "outside the output directions",
+    "fixed_point": "weights rounded to fixed point",
+    "attention": "attention known by intervals",
+}
+
+
+def ratio(numerator: int, denominator: int) -> str:
+    """A quotient with one decimal, rounded up."""
+    tenths = -(-10 * numerator // denominator)
+    return f"{tenths // 10:,}.{tenths % 10}"
