@@ -19,7 +19,7 @@ export PIP_REQUIRE_VIRTUALENV := 1
 .PHONY: help install certify test gate bench soundness docs lint format lock clean distclean
 
 help:
-	@echo "make certify     export, check and sign every model in models/, or MODEL=models/<name>.safetensors"
+	@echo "make certify     explain, prove and sign every model in models/, or MODEL=models/<name>.safetensors"
 	@echo "make test        the whole test suite"
 	@echo "make gate        require a proof that meets the policy for every model"
 	@echo "make bench       the checker against brute force"
@@ -37,7 +37,7 @@ help:
 		echo "creating .venv ($$($(PYTHON) --version))"; \
 		$(PYTHON) -m venv --clear .venv; \
 	fi
-	@echo "installing the packages of requirements.lock"
+	@echo "installing the packages of requirements.lock: some minutes, the first time"
 	@$(PIP) install -qq -r requirements.lock
 	@$(PIP) check
 	@touch $@

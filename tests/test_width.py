@@ -58,7 +58,9 @@ def environment(place: Path, columns: int) -> dict[str, str]:
 
 def run(place: Path, words: tuple[str, ...], columns: int = COLUMNS) -> str:
     command = [sys.executable, "-m", "verifier", *words]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=place, env=environment(place, columns), check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=place, env=environment(place, columns), check=False
+    )
     assert "Traceback" not in done.stderr
     return done.stdout
 

@@ -164,9 +164,14 @@ def show(result: Result, *, quiet: bool = False) -> None:
         say(quiet=quiet)
 
 
+def wrapped(text: str) -> list[str]:
+    """Lines of at most `WIDTH` columns; no word is broken."""
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
 def title_text(table: Table) -> str:
     """A table's title in lines of at most `WIDTH` columns."""
-    return "\n".join(textwrap.wrap(table.title, WIDTH, break_long_words=False, break_on_hyphens=False))
+    return "\n".join(wrapped(table.title))
 
 
 def summary(result: Result) -> list[Table]:
@@ -346,7 +351,9 @@ def _uncertified_table(c: Document) -> Table:
         for x in accuracy["uncertified"][:LISTED]
     ]
     count = accuracy["uncertified_inputs"]
-    title = f"{_many(count, 'input is', 'inputs are')} not certified" + (f", the worst {LISTED} of them" if count > LISTED else "")
+    title = f"{_many(count, 'input is', 'inputs are')} not certified" + (
+        f", the worst {LISTED} of them" if count > LISTED else ""
+    )
     return Table(title, ("a", "b", f"a + b mod {p}", "margin"), rows, "rrrr")
 
 
@@ -357,7 +364,9 @@ def _wrong_table(c: Document) -> Table:
         for x in accuracy["wrong"][:LISTED]
     ]
     count = accuracy["wrong_inputs"]
-    title = f"{_many(count, 'input is', 'inputs are')} answered wrong" + (f", the worst {LISTED} of them" if count > LISTED else "")
+    title = f"{_many(count, 'input is', 'inputs are')} answered wrong" + (
+        f", the worst {LISTED} of them" if count > LISTED else ""
+    )
     return Table(title, ("a", "b", f"a + b mod {p}", "the network says", "by at least"), rows, "rrrrr")
 
 
