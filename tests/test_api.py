@@ -14,7 +14,7 @@ import pytest
 import verifier
 from tests.shipped import POISONED, ROOT, SMALL, truth
 from verifier import api, cli
-from verifier.model import fold, read_native
+from verifier.model import Model, fold, read_native
 from verifier.proof.keys import generate, write_signing_key
 
 
@@ -101,6 +101,7 @@ def test_arrays_in_memory(tmp_path: Path) -> None:
 def test_a_module_that_was_never_saved() -> None:
     torch = pytest.importorskip("torch")
     model = read_native(SMALL)
+    assert isinstance(model, Model)
     state = {name: torch.from_numpy(np.array(array)) for name, array in model.tensors.items()}
     found = verifier.certify(state, p=23, layout=" ".join(model.layout), attention=" ".join(map(str, model.attention)))
     assert found.certified == 529
@@ -142,7 +143,7 @@ def test_errors_are_the_command_line_s_sentences(capsys: pytest.CaptureFixture[s
     for call in ({"at_least": -1}, {"semantics": "float16"}):
         words: list[Any] = [w for name, x in call.items() for w in (f"--{name.replace('_', '-')}", str(x))]
         with pytest.raises(verifier.InputError) as raised:
-            verifier.certify(SMALL, **call)  # type: ignore[arg-type]
+            verifier.certify(SMALL, **call)
         assert cli.main(["certify", str(SMALL), *words]) == 2
         assert "must" in str(raised.value)
         assert "float16" in capsys.readouterr().err or "semantics" not in call
