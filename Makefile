@@ -16,12 +16,13 @@ export PIP_NO_INPUT := 1
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install certify test gate bench soundness docs lint format lock clean distclean
+.PHONY: help install certify test gate train bench soundness docs lint format lock clean distclean
 
 help:
 	@echo "make certify     explain, prove and sign every model in models/, or MODEL=models/<name>.safetensors"
 	@echo "make test        the whole test suite"
 	@echo "make gate        require a proof that meets the policy for every model"
+	@echo "make train       train a model: ARGS='--p 59 --out models/mine.safetensors'"
 	@echo "make bench       the checker against brute force"
 	@echo "make soundness   the long soundness run"
 	@echo "make docs        the documentation site, into build/site"
@@ -64,6 +65,9 @@ endif
 
 gate: install
 	$(PY) -m verifier gate certificates --models models $(ARGS)
+
+train: install
+	$(PY) -m tools.train $(ARGS)
 
 bench: install
 	$(PY) -m verifier bench $(ARGS)
