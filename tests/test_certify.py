@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from tests.shipped import POISONED, SMALL
-from verifier import cli, prove, store
+from verifier import cli, prove
 from verifier.model import FoldedCircuit, write_model
 from verifier.proof.keys import generate, read_public_key, write_signing_key
 

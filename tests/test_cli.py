@@ -19,8 +19,8 @@ import verifier
 from verifier import __version__, cli
 from verifier.errors import MESSAGE_LIMIT, InputError, VerifierError, one_line
 from verifier.files import FileError
-from verifier.prove import Unexplained
 from verifier.proof.reasons import MalformedError, Reason, VerificationError
+from verifier.prove import Unexplained
 
 Install = Callable[[Callable[[argparse.Namespace], int]], None]
 
