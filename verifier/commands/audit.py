@@ -63,11 +63,11 @@ def _conclusion(path: Path, model: bytes, certificate: bytes) -> dict[str, objec
         from verifier.kernel import Rejected, check
 
         try:
-            return check(model, data, certificate).document()
+            return check(model, data, certificate).conclusion.document()
         except Rejected as error:
             if error.findings is None:
                 raise InputError(path, "", str(error)) from None
-            return error.findings.document()
+            return error.findings.conclusion.document()
     try:
         statement = decode_statement(decode_bundle(data).payload, (PREDICATE_TYPE,))
     except (MalformedError, VerificationError) as error:
