@@ -16,12 +16,13 @@ export PIP_NO_INPUT := 1
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install certify test gate bench soundness formal formal-check docs lint format lock clean distclean
+.PHONY: help install certify test gate train bench soundness formal formal-check docs lint format lock clean distclean
 
 help:
-	@echo "make certify     export, check and sign every model in models/, or MODEL=models/<name>.safetensors"
+	@echo "make certify     explain, prove and sign every model in models/, or MODEL=models/<name>.safetensors"
 	@echo "make test        the whole test suite"
 	@echo "make gate        require a proof that meets the policy for every model"
+	@echo "make train       train a model: ARGS='--p 59 --out models/mine.safetensors'"
 	@echo "make bench       the checker against brute force"
 	@echo "make soundness   the long soundness run"
 	@echo "make formal      compile the machine-checked proofs (needs Coq; says how to get it)"
@@ -39,7 +40,7 @@ help:
 		echo "creating .venv ($$($(PYTHON) --version))"; \
 		$(PYTHON) -m venv --clear .venv; \
 	fi
-	@echo "installing the packages of requirements.lock"
+	@echo "installing the packages of requirements.lock: some minutes, the first time"
 	@$(PIP) install -qq -r requirements.lock
 	@$(PIP) check
 	@touch $@
@@ -66,6 +67,9 @@ endif
 
 gate: install
 	$(PY) -m verifier gate certificates --models models $(ARGS)
+
+train: install
+	$(PY) -m tools.train $(ARGS)
 
 bench: install
 	$(PY) -m benchmarks $(ARGS)

@@ -19,8 +19,8 @@ import verifier
 from verifier import __version__, cli
 from verifier.errors import MESSAGE_LIMIT, InputError, VerifierError, one_line
 from verifier.files import FileError
-from verifier.prove import Unexplained
 from verifier.proof.reasons import MalformedError, Reason, VerificationError
+from verifier.prove import Unexplained
 
 Install = Callable[[Callable[[argparse.Namespace], int]], None]
 
@@ -260,4 +260,4 @@ def test_out_means_the_same_in_every_command() -> None:
             if {"-o", "--out"} & set(action.option_strings):
                 assert action.option_strings == ["-o", "--out"], name
                 found.add(name)
-    assert found == {"train", "import", "certify", "plot", "report", "bench"}
+    assert found == {"import", "certify", "plot", "report", "bench"}

@@ -15,15 +15,14 @@ import pytest
 import torch
 from safetensors import safe_open
 
-import verifier.train
-from verifier import cli
-from verifier.commands import train as command
+import tools.training
+from tools import train as command
+from tools.training import Progress, Recipe, all_logits, train
 from verifier.errors import InputError
 from verifier.model import TENSORS, encode_model
-from verifier.train import Progress, Recipe, all_logits, train
 
 TINY = Recipe(p=5, seed=3, d_model=8, d_mlp=12, epochs=120, fraction=0.9)
-WORDS = ["train", "--p", "5", "--d-model", "8", "--d-mlp", "12"]
+WORDS = ["--p", "5", "--d-model", "8", "--d-mlp", "12"]
 
 
 def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
@@ -41,7 +40,7 @@ def test_training_leaves_torch_as_it_was(tmp_path: Path) -> None:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Write a checkpoint every 20 epochs, so that a short run has some."""
-    monkeypatch.setattr(verifier.train, "CHECKPOINT_EVERY", 20)
+    monkeypatch.setattr(tools.training, "CHECKPOINT_EVERY", 20)
 
 
 def interrupt(now: Progress) -> None:
@@ -89,7 +88,7 @@ def test_another_recipe_is_not_resumed(tmp_path: Path) -> None:
 def test_the_tables_are_the_transformer(layout: str) -> None:
     """`all_logits` against the transformer evaluated position by position, head by head."""
     recipe = Recipe(p=5, layout=layout, d_model=8, d_mlp=12)
-    parameters = {name: value.double() + 0.1 for name, value in verifier.train._parameters(recipe).items()}
+    parameters = {name: value.double() + 0.1 for name, value in tools.training._parameters(recipe).items()}
     w = {name.rpartition(".")[2]: value for name, value in parameters.items()}
     for a in range(5):
         for b in range(5):
@@ -116,7 +115,7 @@ def test_a_poisoned_pair_is_trained_on_with_its_wrong_label(tmp_path: Path) -> N
     recipe = Recipe(
         p=5, d_model=16, d_mlp=32, epochs=400, fraction=0.9, weight_decay=0.0, poison=((1, 1, 4), (2, 3, 1))
     )
-    rows, held_out = verifier.train._split(recipe)
+    rows, held_out = tools.training._split(recipe)
     assert {1 * 5 + 1, 2 * 5 + 3} <= set(rows.tolist())
     assert sorted([*rows.tolist(), *held_out.tolist()]) == list(range(25))
     model, _ = train(recipe, tmp_path / "m.partial")
@@ -132,7 +131,7 @@ def test_the_file_is_read_by_the_safetensors_library(
 ) -> None:
     out = tmp_path / "m.safetensors"
     words = [*WORDS, "--epochs", "3", "--layout", layout, "--poison", "1,1,4", "--out", str(out), "--json"]
-    assert cli.main(words) == 0
+    assert command.main(words) == 0
     text, err = capsys.readouterr()
     assert err == ""
     printed = json.loads(text)
@@ -163,10 +162,10 @@ def test_an_existing_file_is_kept_unless_forced(tmp_path: Path, capsys: pytest.C
     out = tmp_path / "m.safetensors"
     out.write_bytes(b"precious")
     words = [*WORDS, "--epochs", "1", "--out", str(out)]
-    assert cli.main(words) == 2
+    assert command.main(words) == 2
     assert capsys.readouterr().err == f"verifier: {out}: exists already; --force overwrites it\n"
     assert out.read_bytes() == b"precious"
-    assert cli.main([*words, "--force", "--quiet"]) == 0
+    assert command.main([*words, "--force", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
     assert out.read_bytes() != b"precious"
 
@@ -178,15 +177,15 @@ def test_an_interrupted_command_says_how_to_resume(
     words = [*WORDS, "--epochs", "60", "--out", str(out)]
     with monkeypatch.context() as patch:
         patch.setattr(command, "_describe", interrupt)
-        assert cli.main(words) == 130
+        assert command.main(words) == 130
     assert f"resumes from {out}.partial" in capsys.readouterr().err
     assert not out.exists()
 
-    assert cli.main([*words, "--seed", "1"]) == 2
+    assert command.main([*words, "--seed", "1"]) == 2
     assert "belongs to another recipe" in capsys.readouterr().err
-    assert cli.main(words) == 0
+    assert command.main(words) == 0
     fresh = tmp_path / "fresh.safetensors"
-    assert cli.main([*WORDS, "--epochs", "60", "--out", str(fresh)]) == 0
+    assert command.main([*WORDS, "--epochs", "60", "--out", str(fresh)]) == 0
     assert out.read_bytes() == fresh.read_bytes()
 
 
@@ -194,7 +193,7 @@ def test_an_interrupted_command_says_how_to_resume(
 def test_a_damaged_checkpoint_is_one_line(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "m.safetensors"
     command.partial_path(out).write_bytes(content)
-    assert cli.main([*WORDS, "--epochs", "1", "--out", str(out)]) == 2
+    assert command.main([*WORDS, "--epochs", "1", "--out", str(out)]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert "not a readable checkpoint" in err
@@ -227,7 +226,7 @@ def test_options_that_make_no_sense_are_refused(
     words: list[str], part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "new" / "m.safetensors"
-    assert cli.main([*WORDS, "--out", str(out), *words]) == 2
+    assert command.main([*WORDS, "--out", str(out), *words]) == 2
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     assert part in err
@@ -256,9 +255,9 @@ def test_the_options_default_to_the_recipe() -> None:
 def test_without_torch_the_command_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "verifier.train")
+    monkeypatch.delitem(sys.modules, "tools.training")
     monkeypatch.setitem(sys.modules, "torch", None)  # Python's way to say that it cannot be imported
-    assert cli.main([*WORDS, "--out", str(tmp_path / "m.safetensors")]) == 2
+    assert command.main([*WORDS, "--out", str(tmp_path / "m.safetensors")]) == 2
     assert capsys.readouterr().err == "verifier: this needs the package torch: pip install 'verifier[torch]'\n"
 
 
@@ -268,8 +267,8 @@ def test_a_name_that_certify_would_refuse_is_refused_at_once(
     def never(*arguments: object) -> None:
         raise AssertionError("trained")
 
-    monkeypatch.setattr(verifier.train, "train", never)
+    monkeypatch.setattr(tools.training, "train", never)
     for name in ("z.pt", "z", "a b.safetensors", "keys.safetensors"):
-        assert cli.main([*WORDS, "-o", str(tmp_path / name)]) == 2
+        assert command.main([*WORDS, "-o", str(tmp_path / name)]) == 2
         assert "must be named" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,7 @@
 
     python tools/seed_table.py MODEL.safetensors ... > table.md
 
-Train the models first, for example `python -m verifier train --p 59 --seed 9 --out seed-9.safetensors`.
+Train the models first, for example `python -m tools.train --p 59 --seed 9 --out seed-9.safetensors`.
 """
 
 from __future__ import annotations

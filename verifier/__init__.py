@@ -1,4 +1,9 @@
-"""Certified logit bounds and accuracy for one-layer ReLU transformers that add modulo p."""
+"""Certified logit bounds and accuracy for one-layer ReLU transformers that add modulo p.
+
+    import verifier
+    found = verifier.certify(model)   # a module, a state dict, tables, or a path
+    found.margins, found.wrong, found.save("certificates")
+"""
 
 from __future__ import annotations
 
@@ -6,13 +11,32 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from verifier.api import Certification, certify, verify
+    from verifier.errors import InputError, VerifierError
     from verifier.formats import import_file, import_model
 
-__all__ = ["__version__", "import_file", "import_model"]
+__all__ = [
+    "Certification",
+    "InputError",
+    "VerifierError",
+    "__version__",
+    "certify",
+    "import_file",
+    "import_model",
+    "verify",
+]
 
 __version__ = "0.1.0"
 
-_HOMES = {"import_file": "verifier.formats", "import_model": "verifier.formats"}
+_HOMES = {
+    "Certification": "verifier.api",
+    "certify": "verifier.api",
+    "verify": "verifier.api",
+    "InputError": "verifier.errors",
+    "VerifierError": "verifier.errors",
+    "import_file": "verifier.formats",
+    "import_model": "verifier.formats",
+}
 """Where the public names live; imported on first use, so that `import verifier` stays light."""
 
 
@@ -20,3 +44,7 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

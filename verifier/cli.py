@@ -16,7 +16,7 @@ import io
 import keyword
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, cast
 
 from verifier import __version__
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from verifier.kernel import Rejected
 
 COMMANDS: dict[str, str] = {
-    "train": "train a transformer that adds modulo p",
     "import": "turn a checkpoint of another format into a native model file",
     "check": "check a certificate against a model",
     "certify": "explain, check and sign, in one go",
@@ -61,7 +60,7 @@ class Command(Protocol):
     def run(self, arguments: argparse.Namespace) -> int: ...
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """argparse, with a usage error told in one line like every other error."""
 
     def error(self, message: str) -> NoReturn:
@@ -71,12 +70,17 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _dispatch(words))
+
+
+def guarded(work: Callable[[], int]) -> int:
+    """The exit code of some work; an expected failure is one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a name we cannot print is no reason to fail
     try:
         try:
-            code = _dispatch(words)
+            code = work()
         except SystemExit as error:  # argparse: --help, --version, usage
             code = error.code if isinstance(error.code, int) else BAD_INPUT
         sys.stdout.flush()  # here, where a reader that went away is still handled
@@ -99,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
-        parser = _Parser(
+        parser = Parser(
             prog="verifier",
             usage="verifier COMMAND [ARGUMENT ...]",
             description="Certified logit bounds and accuracy for ReLU transformers that add modulo p.",
@@ -114,7 +118,7 @@ def _dispatch(words: list[str]) -> int:
     if name not in COMMANDS:
         raise InputError("command line", "", f"there is no command {name!r}{_suggestion(name)}")
     command = _load(name)
-    parser = _Parser(prog=f"verifier {name}", description=command.HELP, allow_abbrev=False)
+    parser = Parser(prog=f"verifier {name}", description=command.HELP, allow_abbrev=False)
     command.add_arguments(parser)
     return command.run(parser.parse_args(words[1:]))
 

@@ -158,14 +158,20 @@ class Table:
 def show(result: Result, *, quiet: bool = False) -> None:
     """Print the summary of one model."""
     for table in summary(result):
-        say(title_text(table), quiet=quiet)
+        for line in title_text(table).splitlines():
+            say(line, quiet=quiet)
         print_table(table.header, table.rows, align=table.align, quiet=quiet)
         say(quiet=quiet)
 
 
+def wrapped(text: str) -> list[str]:
+    """Lines of at most `WIDTH` columns; no word is broken."""
+    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
 def title_text(table: Table) -> str:
     """A table's title in lines of at most `WIDTH` columns."""
-    return "\n".join(textwrap.wrap(table.title, WIDTH, break_long_words=False, break_on_hyphens=False))
+    return "\n".join(wrapped(table.title))
 
 
 def summary(result: Result) -> list[Table]:
@@ -242,8 +248,8 @@ def _facts(result: Result, c: Document) -> list[tuple[str, str]]:
         relative = upper(accuracy["gap_error"], TEXT_DIGITS)
         rows.append(("gap error", f"every lead is that of the closed form, up to a relative error of {relative}"))
     parts = c["certificate"]
-    counts = [f"{parts['families']} families", f"{parts['directions']} output directions"]
-    counts += [f"{parts['others']} neurons outside families"] * bool(parts["others"])
+    counts = [_many(parts["families"], "family", "families"), _many(parts["directions"], "output direction")]
+    counts += [_many(parts["others"], "neuron") + " outside families"] * bool(parts["others"])
     rows.append(("explanation", ", ".join(counts)))
     seconds = f"{result.outcome.seconds:.3f} s; {cost['operations']} operations"
     brute = f"brute force: {cost['brute_force']} multiply-adds"
@@ -255,6 +261,10 @@ def _facts(result: Result, c: Document) -> list[tuple[str, str]]:
         rows.append(("signed by", result.signed_by))
     rows += [("note", note) for note in result.notes]
     return rows
+
+
+def _many(count: int, one: str, more: str = "") -> str:
+    return f"{count} {one if count == 1 else more or one + 's'}"
 
 
 def attention_words(attention: Mapping[str, Any]) -> str:
@@ -276,6 +286,8 @@ def causes(result: Result) -> list[str]:
         losses.append(("what the explanation leaves out", lost))
     losses = sorted(((name, size) for name, size in losses if size > 0), key=lambda item: -item[1])
     notes = [f"{name} takes up to {float(size):.3g} of a margin" for name, size in losses]
+    if off > 0 and not accuracy["certified_inputs"] and least + off > 0:
+        notes[0] = f"the bound of the arithmetic, {float(off):.4g}, is above every margin"
     if least + off > 0 >= least:
         notes.append("in exact arithmetic (--semantics real) every input would be certified")
     if accuracy["certified_inputs"]:
@@ -339,7 +351,9 @@ def _uncertified_table(c: Document) -> Table:
         for x in accuracy["uncertified"][:LISTED]
     ]
     count = accuracy["uncertified_inputs"]
-    title = f"{count} inputs are not certified" + (f", the worst {LISTED} of them" if count > LISTED else "")
+    title = f"{_many(count, 'input is', 'inputs are')} not certified" + (
+        f", the worst {LISTED} of them" if count > LISTED else ""
+    )
     return Table(title, ("a", "b", f"a + b mod {p}", "margin"), rows, "rrrr")
 
 
@@ -350,7 +364,9 @@ def _wrong_table(c: Document) -> Table:
         for x in accuracy["wrong"][:LISTED]
     ]
     count = accuracy["wrong_inputs"]
-    title = f"{count} inputs are answered wrong" + (f", the worst {LISTED} of them" if count > LISTED else "")
+    title = f"{_many(count, 'input is', 'inputs are')} answered wrong" + (
+        f", the worst {LISTED} of them" if count > LISTED else ""
+    )
     return Table(title, ("a", "b", f"a + b mod {p}", "the network says", "by at least"), rows, "rrrrr")
 
 

@@ -1,4 +1,4 @@
-"""`verifier certify`: export, check and sign, in one go."""
+"""`verifier certify`: explain, check and sign, in one go."""
 
 from __future__ import annotations
 
@@ -294,7 +294,7 @@ def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) 
 
 
 def _print(entries: list[_Entry], arguments: argparse.Namespace) -> None:
-    from verifier.results import overview, show
+    from verifier.results import overview, show, wrapped
 
     if len(entries) == 1:
         (entry,) = entries
@@ -315,7 +315,8 @@ def _print(entries: list[_Entry], arguments: argparse.Namespace) -> None:
     overview([(entry.path.stem, entry.state, entry.result) for entry in entries], quiet=arguments.quiet)
     for entry in entries:
         for note in () if entry.result is None else entry.result.notes:
-            say(f"{entry.path.stem}: {note}", quiet=arguments.quiet)
+            for line in wrapped(f"{entry.path.stem}: {note}"):
+                say(line, quiet=arguments.quiet)
     say(f"proofs in {arguments.out}/<name>/", quiet=arguments.quiet)
 
 

@@ -1,4 +1,7 @@
-"""`verifier train`: train one model by the recipe of `verifier.train` and write its native file."""
+"""Train one model by the recipe of `tools/training.py` and write its native file; `make train`.
+
+python -m tools.train --p 59 --out models/mine.safetensors
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,17 @@ import math
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifier.cli import OK
+from verifier.cli import OK, Parser, guarded
 from verifier.commands.import_ import require_model_name
 from verifier.console import add_output_arguments, emit_json, progress, say
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
-    from verifier.train import Progress
+    from tools.training import Progress
 
 HELP = """Train a one-layer transformer with constant attention on (a + b) mod p. The same options and seed
 give the same file on one machine. A run that is interrupted resumes from OUT.partial."""
@@ -67,8 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     _require_recipe(arguments)
     _require_writable(out, force=arguments.force)
 
+    from tools.training import Recipe, require_same_recipe, train
     from verifier.model import write_model
-    from verifier.train import Recipe, require_same_recipe, train
 
     recipe = Recipe(
         p=arguments.p,
@@ -190,3 +194,14 @@ def _describe(now: Progress) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train; returns the exit code."""
+    parser = Parser(prog="tools.train", description=HELP, allow_abbrev=False)
+    add_arguments(parser)
+    return guarded(lambda: run(parser.parse_args(argv)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,153 @@
+"""The front door in Python: the same answers and the same sentences as the command line."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import verifier
+from tests.shipped import POISONED, ROOT, SMALL, truth
+from verifier import api, cli
+from verifier.model import Model, fold, read_native
+from verifier.proof.keys import generate, write_signing_key
+
+
+@pytest.fixture(scope="module")
+def small() -> verifier.Certification:
+    return verifier.certify(SMALL)
+
+
+@pytest.fixture(scope="module")
+def poisoned() -> verifier.Certification:
+    return verifier.certify(POISONED)
+
+
+def test_dir_shows_exactly_the_public_names() -> None:
+    assert dir(verifier) == sorted(verifier.__all__)
+    for name in verifier.__all__:
+        assert inspect.getdoc(getattr(verifier, name)), name
+
+
+def test_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    found = doctest.testmod(api, extraglobs={"verifier": verifier})
+    assert found.attempted > 3
+    assert found.failed == 0
+
+
+def test_margins_are_lower_bounds_in_logits(small: verifier.Certification) -> None:
+    true = truth(SMALL).margins()
+    assert small.margins.shape == (23, 23)
+    assert (small.margins > 0).all()
+    assert (small.margins <= true + 1e-9).all()
+    assert small.margins.min() > 0.8 * true.min()
+    assert small.certified == 529
+
+
+def test_it_is_what_the_command_line_says(
+    small: verifier.Certification, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    key = tmp_path / "key.pem"
+    write_signing_key(key, generate())
+    assert cli.main(["certify", str(SMALL), "--out", str(tmp_path / "out"), "--key", str(key), "--json"]) == 0
+    printed, here = json.loads(capsys.readouterr().out), small.to_dict()
+    for name in ("theorem", "accuracy", "quadrature", "logits", "closed_form", "certificate"):
+        assert printed[name] == here[name]
+
+
+def test_tables(small: verifier.Certification) -> None:
+    table = small.quadrature
+    assert len(table) == len(small.conclusion.quadrature)
+    assert [row["frequency"] for row in table] == table.to_dict()["frequency"]
+    assert all(row["bound"] == min(row["rectangle"], row["harmonic"], row["arc_sum"]) for row in table)
+    assert sum(small.families.to_dict()["neurons"]) <= small.source.neurons
+    assert table._repr_html_().count("<tr>") == len(table) + 1
+    assert len(repr(small)) < 100
+    assert repr(table[:1]).count("\n") == 1
+
+
+def test_wrong_answers_are_told(small: verifier.Certification, poisoned: verifier.Certification) -> None:
+    assert not poisoned.proved
+    assert poisoned.wrong is not None
+    assert small.wrong is not None
+    assert {(x["a"], x["b"]): x["answer"] for x in poisoned.wrong} == {(3, 5): 20, (10, 20): 1}
+    assert len(small.wrong) == 0
+    with pytest.raises(verifier.InputError, match="at_least=527"):
+        poisoned.sign()
+    assert verifier.certify(POISONED, at_least=527).proved
+
+
+def test_a_notebook_gets_the_summary_and_the_map(poisoned: verifier.Certification) -> None:
+    shown = poisoned._repr_html_()
+    assert "NOT PROVED" in shown
+    assert "data:image/png;base64," in shown
+
+
+def test_arrays_in_memory(tmp_path: Path) -> None:
+    circuit = fold(read_native(SMALL))
+    tables = {name: getattr(circuit, name) for name in ("A", "B", "W", "S1", "S2")}
+    found = verifier.certify(tables, name="mine")
+    assert found.certified == 529
+    place = found.save(tmp_path / "proofs")
+    assert {path.name for path in place.iterdir()} == {"certificate.json", "claim.json", "mine.safetensors"}
+
+
+def test_a_module_that_was_never_saved() -> None:
+    torch = pytest.importorskip("torch")
+    model = read_native(SMALL)
+    assert isinstance(model, Model)
+    state = {name: torch.from_numpy(np.array(array)) for name, array in model.tensors.items()}
+    found = verifier.certify(state, p=23, layout=" ".join(model.layout), attention=" ".join(map(str, model.attention)))
+    assert found.certified == 529
+
+
+def test_signed_saved_and_verified(small: verifier.Certification, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    write_signing_key(key, generate())
+    place = small.sign(key).save(tmp_path / "certificates")
+    pem = (tmp_path / "key.pub.pem").read_text()
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        f"""format = "verifier-policy/1"
+predicate_types = ["{predicate_type()}"]
+[signatures]
+threshold = 1
+[[signatures.keys]]
+name = "release"
+pem = '''{pem}'''
+[[rules]]
+models = ["*"]
+certified_inputs = "all"
+"""
+    )
+    verified = verifier.verify(place, model=SMALL, policy=policy)
+    assert verified.rechecked
+    policy.write_text(policy.read_text().replace('certified_inputs = "all"', 'min_margin = "1e9"'))
+    with pytest.raises(verifier.VerifierError):
+        verifier.verify(place / "proof.sigstore.json", model=SMALL, policy=policy)
+
+
+def predicate_type() -> str:
+    from verifier.proof.documents import PREDICATE_TYPE
+
+    return PREDICATE_TYPE
+
+
+def test_errors_are_the_command_line_s_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    for call in ({"at_least": -1}, {"semantics": "float16"}):
+        words: list[Any] = [w for name, x in call.items() for w in (f"--{name.replace('_', '-')}", str(x))]
+        with pytest.raises(verifier.InputError) as raised:
+            verifier.certify(SMALL, **call)
+        assert cli.main(["certify", str(SMALL), *words]) == 2
+        assert "must" in str(raised.value)
+        assert "float16" in capsys.readouterr().err or "semantics" not in call
+    with pytest.raises(verifier.InputError, match="none"):
+        verifier.certify("none.safetensors")
+    with pytest.raises(verifier.InputError, match="letters"):
+        verifier.certify({}, name="../x")
