@@ -91,7 +91,7 @@ def tables(model: Model | FoldedCircuit, dtype: type[np.floating[Any]], through_
         s1, s2 = (None if skip is None else Tracked.of(skip.T, dtype) for skip in (model.S1, model.S2))
         a, b, w = (Tracked.of(table.T, dtype) for table in (model.A, model.B, model.W))
         return Tables(model.p, a, b, (w,), s1, s2)
-    if set(model.tensors) & {"blocks.0.attn.W_Q"} or not all(weight.constant for weight in model.attention):
+    if "blocks.0.attn.W_Q" in model.tensors or not all(weight.constant for weight in model.declared):
         raise ValueError("brute force here is for constant attention")
     p = model.p
     t = {
@@ -104,12 +104,12 @@ def tables(model: Model | FoldedCircuit, dtype: type[np.floating[Any]], through_
     b_v = Tracked.of(model.tensors["blocks.0.attn.b_V"].reshape(1, -1), dtype)
     zero = Tracked.of(np.zeros((p, d), dtype=np.float32), dtype)
     parts = {"a": zero, "b": zero + t["blocks.0.attn.b_O"]}
-    for index, (place, weight) in enumerate(zip(model.positions, model.attention, strict=True)):
+    for index, (place, weight) in enumerate(zip(model.positions, model.declared, strict=True)):
         tokens = place.tokens(p)
         embedded = t["embed.W_E"].rows(slice(tokens.start, tokens.stop)) + t["pos_embed.W_pos"].rows([index])
         side = "a" if place.kind == "a" else "b"
         parts[side] = parts[side] + ((embedded @ w_v + b_v) @ w_o).times(float(weight.middle))
-        if index == len(model.attention) - 1:
+        if index == len(model.declared) - 1:
             parts[side] = parts[side] + embedded
     w_in, w_out, w_u = (t[name] for name in ("blocks.0.mlp.W_in", "blocks.0.mlp.W_out", "unembed.W_U"))
     return Tables(

@@ -1,4 +1,4 @@
-"""The pictures of README and documentation, made from shipped models: `python scripts/figures.py` writes docs/figures."""
+"""The pictures of README and documentation, of shipped models: `python scripts/figures.py` writes docs/figures."""
 
 from __future__ import annotations
 

@@ -230,10 +230,10 @@ def confront(case: Case, found: Checked) -> Gap:
     if accuracy.true_min_margin is not None:
         low, high = map(value, accuracy.true_min_margin)
         assert low <= least <= high, "the exact minimum is not enclosed"
-    for item in accuracy.wrong or ():
-        row = exact.logits[item.a, item.b]
-        lead = (row[item.answer] - row[(item.a + item.b) % p]) * unit
-        assert lead >= value(item.margin) > 0, "an input called wrong is right"
+    for wrong in accuracy.wrong or ():
+        row = exact.logits[wrong.a, wrong.b]
+        lead = (row[wrong.answer] - row[(wrong.a + wrong.b) % p]) * unit
+        assert lead >= value(wrong.margin) > 0, "an input called wrong is right"
     gaps = _confront_logits(case, found, exact, form, right)
     _confront_quadrature(case, found)
     _confront_budget(case, found, exact, form)

@@ -249,7 +249,8 @@ def _certificate(
 
     half, n = (p - 1) // 2, len(place)
     exponent = math.frexp(max(amplitudes))[1] - 30
-    families, others = [], []
+    families: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
     for index, g in enumerate(profiles):
         members = []
         for i in range(n):

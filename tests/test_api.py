@@ -103,7 +103,7 @@ def test_a_module_that_was_never_saved() -> None:
     model = read_native(SMALL)
     assert isinstance(model, Model)
     state = {name: torch.from_numpy(np.array(array)) for name, array in model.tensors.items()}
-    found = verifier.certify(state, p=23, layout=" ".join(model.layout), attention=" ".join(map(str, model.attention)))
+    found = verifier.certify(state, p=23, layout=" ".join(model.layout), attention=model.attention_text)
     assert found.certified == 529
 
 

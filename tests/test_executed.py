@@ -39,7 +39,7 @@ def forward(tensors: dict[str, Tensor], model: Model, product: Product, store: t
         columns.append(token + position.offset)
     t = {name: tensor.to(store) for name, tensor in tensors.items()}
     streams = [t["embed.W_E"][column] + t["pos_embed.W_pos"][index] for index, column in enumerate(columns)]
-    weights = [torch.tensor(float(weight.middle), dtype=torch.float64).to(store) for weight in model.attention]
+    weights = [torch.tensor(float(weight.middle), dtype=torch.float64).to(store) for weight in model.declared]
     attended = torch.zeros_like(streams[0])
     for head in range(t["blocks.0.attn.W_V"].shape[0]):
         w_v, b_v, w_o = (t[f"blocks.0.attn.{name}"][head] for name in ("W_V", "b_V", "W_O"))

@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from verifier.proof.documents import schema_text
-
 from tests.shipped import MODELS, ROOT, SHIPPED, SMALL, certified
 from verifier import prove
 from verifier.kernel import Rejected

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize(
-    ("name", "format", "margin"),
+    ("name", "source", "margin"),
     [("p99zdpze5l", "zhong", 13.5), ("18c9ev5v5p", "zhong", 10), ("7r4zst7evs", "mlp", 11.5)],
 )
 def test_all_inputs_in_linear_time_in_binary32_and_explained_by_one_sentence(
-    name: str, format: str, margin: float
+    name: str, source: str, margin: float
 ) -> None:
     path = FOLDER / f"model_{name}.pt"
     job = store.Job(path, import_file, prove.Request(), None, prove.MARGIN_SHARE, Path("nowhere"), None)
@@ -37,5 +37,5 @@ def test_all_inputs_in_linear_time_in_binary32_and_explained_by_one_sentence(
     assert conclusion.closed_form.explains_all
     assert accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent >= Fraction(margin)
     assert (evidence.margins > 0).all()
-    assert done.source.imported == format
+    assert done.source.imported == source
     assert done.source.file_name == f"model_{name}.safetensors"

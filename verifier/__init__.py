@@ -1,8 +1,8 @@
 """Certified logit bounds and accuracy for one-layer ReLU transformers that add modulo p.
 
-    import verifier
-    found = verifier.certify(model)   # a module, a state dict, tables, or a path
-    found.margins, found.wrong, found.save("certificates")
+import verifier
+found = verifier.certify(model)   # a module, a state dict, tables, or a path
+found.margins, found.wrong, found.save("certificates")
 """
 
 from __future__ import annotations

@@ -138,6 +138,13 @@ class Model:
         return str(self.attention) if isinstance(self.attention, Softmax) else " ".join(map(str, self.attention))
 
     @property
+    def declared(self) -> tuple[AttentionWeight, ...]:
+        """Attention as declared weights. **Raises** `InputError` where it is a softmax of scores."""
+        if isinstance(self.attention, Softmax):
+            raise InputError("model", "attention", "is a softmax of scores; this needs declared weights")
+        return self.attention
+
+    @property
     def positions(self) -> tuple[Position, ...]:
         return tuple(parse_position(item, "model") for item in self.layout)
 

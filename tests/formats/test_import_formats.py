@@ -104,13 +104,13 @@ def test_a_transformerlens_file_is_the_network_that_torch_runs(case: str, suffix
     assert isinstance(model, Model)
     assert imported.format == "transformerlens"
     assert " ".join(model.layout) == layout
-    assert " ".join(map(str, model.attention)) == attention
+    assert model.attention_text == attention
     assert imported.source_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert model.provenance["source"] == {"name": path.name, "sha256": imported.source_sha256}
     kernel_read(imported.encode())
-    if len(set(model.attention)) > 1:
+    if len(set(model.declared)) > 1:
         return
-    network = Lens(state, float(model.attention[0].low))
+    network = Lens(state, float(model.declared[0].low))
     logits = circuit_logits(fold(model))
     with torch.no_grad():
         for a in range(model.p):
@@ -239,14 +239,20 @@ def test_attention_is_held_however_small_the_difference(size: float) -> None:
 
 def test_queries_and_keys_that_a_file_cannot_hold_are_refused_or_rounded() -> None:
     module = Lens(random_state(keys=1.0)).double()
-    with torch.no_grad():
-        module.blocks[0].attn.W_Q += 1e-9
+    queries = module.state_dict()["blocks.0.attn.W_Q"]  # shares its memory with the module
+    queries += 1e-9
     with pytest.raises(InputError, match=r"attn\.W_Q has float64 values that float32 cannot represent"):
         import_model(module)
     rounded = import_model(module, round_weights=True)
     assert rounded.assumptions == ("with weights rounded to float32",)
     state = random_state(keys=1.0)
-    texts = {"attn_scale": 4.0}, {"attn_scale": 0.25}, {"attn_scale": 8**0.5}, {"use_attn_scale": False}, {}
+    texts: tuple[dict[str, Any], ...] = (
+        {"attn_scale": 4.0},
+        {"attn_scale": 0.25},
+        {"attn_scale": 8**0.5},
+        {"use_attn_scale": False},
+        {},
+    )
     found = [import_model(state, config=config).model for config in texts]
     assert [model.attention_text for model in found if isinstance(model, Model)] == [
         f"softmax {scale}" for scale in ("1/4", "4", "1/sqrt(8)", "1", "1/sqrt(3)")
@@ -567,7 +573,7 @@ def test_a_small_coefficient_becomes_an_interval_that_holds_every_pattern() -> N
         state[f"blocks.0.attn.{name}"] = rng.normal(size=(1, 5, d)).astype(np.float32) * 9
     imported = import_model(state, config={**config, "attn_coeff": coefficient})
     assert isinstance(imported.model, Model)
-    (low, high), *_ = [(weight.low, weight.high) for weight in imported.model.attention]
+    (low, high), *_ = [(weight.low, weight.high) for weight in imported.model.declared]
     assert high == 1
     assert 0 <= 1 - Fraction(repr(coefficient)) - low < Fraction(1, 1 << 20)
     assert imported.check is not None
@@ -613,11 +619,11 @@ def test_a_folded_circuit_is_taken_as_it_is(dtype: type, skips: bool, suffix: st
         random_model(5, "a b+5", "1/2", vocabulary=10, outputs=10),
         memory(5),
     ],
-    ids=lambda model: " ".join(model.layout) + " " + str(model.attention[0]),
+    ids=lambda model: " ".join(model.layout) + " " + str(model.declared[0]),
 )
 def test_every_format_gives_back_the_circuit_it_was_given(model: Model, tmp_path: Path) -> None:
     digest = circuit_digest(model)
-    attention = str(model.attention[0])
+    attention = str(model.declared[0])
     options: dict[str, Any] = {"attention": attention, "p": model.p}
 
     native = tmp_path / "native.safetensors"

@@ -148,7 +148,7 @@ def test_the_kernel_covers_every_pattern_of_an_interval() -> None:
         circuit = kernel_circuit.quantise(kernel_circuit.fold(kernel_read(encode(variant)), Cost()), 5, Cost())
         unit = 2.0 ** -(circuit.pre_scale + circuit.out_scale)
         run = forward(variant)
-        low, high = (np.array([float(getattr(w, end)) for w in model.attention]) for end in ("low", "high"))
+        low, high = (np.array([float(getattr(w, end)) for w in model.declared]) for end in ("low", "high"))
         rng = np.random.default_rng(3)
         reached = 0.0
         for _ in range(200):

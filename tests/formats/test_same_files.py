@@ -178,7 +178,7 @@ def test_every_text_of_the_metadata_means_the_same(field: str) -> None:
             accepted += 1
             assert isinstance(mine, Model)
             assert theirs.p == mine.p
-            positions = zip(mine.positions, mine.attention, strict=True)
+            positions = zip(mine.positions, mine.declared, strict=True)
             assert [(x.holds, x.offset, x.attention_low, x.attention_high) for x in theirs.positions] == [
                 (position.kind, position.offset, weight.low, weight.high) for position, weight in positions
             ]

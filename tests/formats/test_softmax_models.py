@@ -184,7 +184,7 @@ def test_other_formats_give_back_softmax() -> None:
         zhong.to_state_dict(model)
     plain = {name: np.zeros_like(model.tensors[name]) for name in SCORE_TENSORS if ".b_" in name}
     for p, layout, sizes in ((5, "a b", {}), (5, "a b =5", {"vocabulary": 6, "outputs": 6})):
-        unbiased = softmax_model(p=p, layout=layout, **sizes)
+        unbiased = softmax_model("1/3", 1.0, p=p, layout=layout, **sizes)
         unbiased = replace(unbiased, tensors=unbiased.tensors | plain)
         state, config = zhong.to_state_dict(unbiased)
         assert circuit_digest(import_model(state, config=config).model) == circuit_digest(unbiased)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 from itertools import pairwise
 from typing import Any
 from unittest import mock
@@ -107,7 +108,8 @@ def test_a_sum_of_62_bits_is_refused() -> None:
 def test_the_sweep_refuses_arrays_that_do_not_fit() -> None:
     if events.COMPILED is None:
         pytest.skip("not compiled here")
-    found = Events(*np.ones((2, 1, 3), dtype=np.int64), np.array([1]))
+    one = np.ones((1, 3), dtype=np.int64)
+    found = Events(one, one, np.array([1]))
     with pytest.raises(Rejected):
         found.add(array([[1]]), np.zeros((3, 4, 1), dtype=np.int64))
 
@@ -118,5 +120,5 @@ def test_order(p: int, k: int) -> None:
 
 
 def test_without_a_library_the_arrays_do() -> None:
-    with mock.patch.object(events.importlib.machinery, "EXTENSION_SUFFIXES", [".nothing"]):
+    with mock.patch.object(importlib.machinery, "EXTENSION_SUFFIXES", [".nothing"]):
         assert events._library() is None

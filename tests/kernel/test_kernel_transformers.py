@@ -8,6 +8,7 @@ import hashlib
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def transformer(rng: random.Random, attention: str, p: int, size: float = 1.0) -
         "unembed.W_U": (d, q),
         "unembed.b_U": (q,),
     }
-    tensors = {}
+    tensors: dict[str, tuple[Sequence[int], Sequence[float]]] = {}
     for name, shape in shapes.items():
         scale = 0.05 if name[-3:] in ("W_Q", "W_K") and rng.random() < 0.7 else size
         scale = 0.0 if name[-3:] == "W_K" and rng.random() < 0.2 else scale

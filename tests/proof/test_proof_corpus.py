@@ -17,7 +17,7 @@ from verifier.proof.envelope import MAX_BUNDLE_BYTES
 from verifier.proof.policy import parse_policy
 from verifier.proof.reasons import Reason, VerificationError
 from verifier.proof.verify import Verified, verify
-from verifier.report.subject import read_signed
+from verifier.report.case import read_signed
 
 
 def cases(kind: str) -> list[str]:
@@ -72,9 +72,9 @@ def test_reject(case: str) -> None:
 def test_explain_and_report_read_or_refuse_it(case: str) -> None:
     """They do not verify; and a damaged proof is one line, not a traceback."""
     (folder,) = CORPUS.glob(f"*/{case}")
-    proof = folder / PROOF
+    proof, nothing = folder / PROOF, {part: {"sha256": ""} for part in ("model", "claim", "certificate")}
     try:
-        read_signed(proof if proof.exists() else CORPUS / "common" / PROOF, ("", "", ""))
+        read_signed(proof if proof.exists() else CORPUS / "common" / PROOF, nothing)
     except InputError:
         assert proof.exists()
 

@@ -346,7 +346,6 @@ class TestSchemas:
 
     @staticmethod
     def validator(name: str) -> Any:
-        from pathlib import Path
 
         from jsonschema import Draft202012Validator
 

@@ -30,5 +30,7 @@ def test_the_page_loads_nothing_and_has_the_kernel_s_numbers(view: View) -> None
     assert found is not None
     data = json.loads(found[1])
     evidence = view.case.checked.evidence
-    assert all(x / 100 <= y for x, y in zip(data["margins"], (evidence.margins * 2.0**evidence.exponent).ravel()))
+    assert all(
+        x / 100 <= y for x, y in zip(data["margins"], (evidence.margins * 2.0**evidence.exponent).ravel(), strict=True)
+    )
     assert data["explained"] == [int(x) for x in evidence.explained]

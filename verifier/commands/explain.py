@@ -103,9 +103,10 @@ def _print(case: Case, m: Mechanism) -> None:
     names = ", ".join(str(f.frequency) for f in m.frequencies)
     _paragraph(
         f"{m.neurons - m.others} of {m.neurons} neurons work at {_many(len(m.frequencies), 'frequency', 'frequencies')}"
-        f" k = {names}. One with phase φ sees cos 2π(ka/p + φ) + cos 2π(kb/p + φ) and keeps the positive part. It "
-        "writes to the logits at frequency k with phase 2φ + c. With phases all around the circle the neurons' sum is a "
-        "quadrature rule of an integral, and that is largest at the output a + b."
+        f" k = {names}. One with phase φ sees cos 2π(ka/p + φ) + cos 2π(kb/p + φ) and keeps the positive part. "
+        "It writes to the logits at frequency k with phase 2φ + c. With phases all around the "
+        "circle the neurons' sum is a "
+        "quadrature of an integral, and that is largest at the output a + b."
     )
     say()
     rules = {rule.frequency: rule for rule in conclusion.quadrature}
@@ -126,8 +127,9 @@ def _print(case: Case, m: Mechanism) -> None:
     header = ("k", "neurons", "logits", "ψ − 2φ", "dc", "2nd", "rule", "error", "size")
     print_table(header, rows, title="Families of neurons, by frequency", align="r" * len(header))
     _paragraph(
-        "Estimates: logits, share of their variance; ψ − 2φ, how far output phases are from twice the input's; dc and "
-        "2nd, constant and second harmonic of the profile. Proved: rule, its error over the naive bound; error, how far "
+        "Estimates: logits, share of their variance; ψ − 2φ, how far output phases are from twice the input's; dc "
+        "and 2nd, constant and second harmonic of the profile. Proved: rule, its error over the "
+        "naive bound; error, how far "
         "the network's own wave is from the closed form's, at most, in logits; size of the closed form's, at least."
     )
     say()
@@ -141,14 +143,14 @@ def _print(case: Case, m: Mechanism) -> None:
         say()
     form, accuracy = conclusion.closed_form, conclusion.accuracy
     ratio = "none" if accuracy.gap_error is None else at_most(accuracy.gap_error)
+    lead = f"lead at least {at_least(accuracy.min_margin)} ({accuracy.semantics})"
     facts = [
         ("γ", f"{at_least(form.least_gap)}: the closed form's right answer leads by so much, at least"),
         ("E", f"{at_most(form.error)}: every executed logit is within so much of it"),
         ("ρ", f"{ratio}: the relative error of its gaps, at most"),
         ("explained", f"{accuracy.explained_inputs} of {accuracy.total_inputs} inputs, by the formula and E alone"),
-        ("certified", f"{accuracy.certified_inputs} of {accuracy.total_inputs}, lead at least "
-                      f"{at_least(accuracy.min_margin)} ({accuracy.semantics})"),
-    ]  # fmt: skip
+        ("certified", f"{accuracy.certified_inputs} of {accuracy.total_inputs}, {lead}"),
+    ]
     print_table(("", ""), facts, title="The closed form (proved)", align="ll")
     say()
     budget = [(BUDGET_WORDS.get(name, name), at_most(value)) for name, value in budget_totals(conclusion).items()]

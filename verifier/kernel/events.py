@@ -122,6 +122,9 @@ def require_sums(reach: Ints, lanes: Ints, more: int) -> None:
     require_capacity(total + more, "the sums over neurons")
 
 
+INTERFACE = 2  # that of sweep.c
+
+
 def _library() -> ctypes.CDLL | None:
     """The compiled code (sweep.c), if it was built when the package was installed. The array code does the same."""
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
@@ -129,6 +132,11 @@ def _library() -> ctypes.CDLL | None:
         if path.is_file():
             library = ctypes.CDLL(str(path))
             number, array = ctypes.c_int64, ctypes.c_void_p
+            try:
+                if number.in_dll(library, "interface").value != INTERFACE:
+                    continue
+            except ValueError:  # built from an earlier source
+                continue
             library.halves.argtypes = [number] * 3 + [array] * 8
             library.sweep.argtypes = [number] * 4 + [array] * 7 + [number] * 2
             library.gaps.argtypes = [number] * 3 + [array] * 7

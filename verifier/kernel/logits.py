@@ -353,7 +353,7 @@ def _sweep(
                 block.raise_to(found.other, _left(values, wave + form[block.delta], waves, lost))
             else:
                 values, at = exact_product(block.own, written, "a logit"), block.t
-            right = values[np.arange(len(at)), :, at][:, :, None]
+            right = values[np.arange(len(at), dtype=np.int64), :, at][:, :, None]
             _gaps_of(block, values, at, gaps, found)
         elif others is not None and lanes.directions is not None:
             right = (block.own * lanes.directions[block.t][:, None, :]).sum(axis=2, keepdims=True, dtype=np.int64)

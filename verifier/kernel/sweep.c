@@ -5,6 +5,9 @@
  */
 #include <stdint.h>
 
+/* Raised with every change of an argument; events.py uses no library of another number. */
+const int64_t interface = 2;
+
 /* keys[i] [2p] is the ascending order of A[i][a], with index a, and of -B[i][b], with index p + b: value << bits | index.
  * For each half, in ascending order of its entries: which token and which value; and, at the step of every token of the
  * other half (steps[token]), how many entries of this half are active with it.

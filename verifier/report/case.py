@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from verifier.errors import InputError
 from verifier.explain import explain
@@ -166,33 +167,32 @@ def _case(
     failure = ""
     where = str(folder or read.path)
     try:
-        certificate = read_certificate(data)
         checked = check(read.data, claim, data, observe)
     except Rejected as error:
         if not isinstance(error.findings, Checked):
             raise InputError(where, "", str(error)) from None
         checked, failure = error.findings, str(error)
-    signed = _signed(folder / "proof.sigstore.json", checked) if folder is not None else None
+    certificate = read_certificate(data)
+    signed = read_signed(folder / "proof.sigstore.json", checked.conclusion.document()) if folder is not None else None
     return Case(read, circuit, certificate, data, claim, checked, failure, folder, signed)
 
 
-def _signed(path: Path, checked: Checked) -> SignedProof | None:
-    """What a bundle says, read loosely: nothing here is believed.
+def read_signed(path: Path, conclusion: dict[str, Any]) -> SignedProof | None:
+    """What a bundle says beside `conclusion`, read loosely: nothing here is believed. None where there is no file.
 
     **Raises** `InputError` for a file that is not a proof.
     """
     if not path.is_file():
         return None
-    conclusion = checked.conclusion
-    digests = {conclusion.model_sha256, conclusion.claim_sha256, conclusion.certificate_sha256}
+    digests = [conclusion[part]["sha256"] for part in ("model", "claim", "certificate")]
     try:
         envelope = json.loads(_read(path, PROOF_BYTES))["dsseEnvelope"]
         payload = base64.b64decode(envelope["payload"])
         said = json.loads(payload)["predicate"]
         keyid = str(envelope["signatures"][0].get("keyid", ""))
+        same = said.get("conclusion") == json.loads(json.dumps(conclusion))
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
         raise InputError(path, "", "is not a proof") from None
-    same = said.get("conclusion") == json.loads(json.dumps(conclusion.document()))
     return SignedProof(path, keyid, all(digest.encode() in payload for digest in digests), same)
 
 

@@ -121,12 +121,13 @@ def render(name: str, view: View, form: str) -> bytes:
     return saved(draw, (drawing.size[0] * columns, drawing.size[1] * rows), form)
 
 
+def _alone(panel: Panel, figure: Figure) -> None:
+    panel(figure.subplots())
+
+
 def render_panels(name: str, view: View) -> list[bytes]:
     """Every panel of figure `name` as an SVG of its own, for pages that lay them out themselves."""
-    return [
-        saved(lambda figure, panel=panel: panel(figure.subplots()), FIGURES[name].size, "svg")
-        for panel in FIGURES[name].panels(view)
-    ]
+    return [saved(partial(_alone, panel), FIGURES[name].size, "svg") for panel in FIGURES[name].panels(view)]
 
 
 def saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
@@ -245,13 +246,14 @@ def _profile(view: View) -> list[Panel]:
 
 
 def _directions(view: View) -> list[Panel]:
-    evidence, p = view.case.checked.evidence, view.case.circuit.p
+    directions, p = view.case.checked.evidence.directions, view.case.circuit.p
+    if directions is None:
+        return []
 
     def panel(index: int, axes: Axes) -> None:
         found = view.mechanism.directions[index]
         c = np.arange(p)
-        assert evidence.directions is not None
-        column = evidence.directions[:p, index] * 2.0**-DIRECTION_BITS
+        column = directions[:p, index] * 2.0**-DIRECTION_BITS
         order = (found.frequency * c % p).argsort(kind="stable")
         wave = np.fft.rfft(column - column.mean())
         wave[np.arange(len(wave)) != found.frequency] = 0
@@ -377,7 +379,7 @@ def _margins(view: View) -> list[Panel]:
         accuracy = view.case.checked.conclusion.accuracy
         image = draw_margins(axes, view)
         axes.set_title(f"{accuracy.certified_inputs} of {accuracy.total_inputs} inputs certified")
-        bar = axes.figure.colorbar(image, ax=axes, shrink=0.86, pad=0.02)  # type: ignore[union-attr]
+        bar = axes.figure.colorbar(image, ax=axes, shrink=0.86, pad=0.02)
         bar.set_label("certified margin, at least")
 
     return [panel]
@@ -386,7 +388,8 @@ def _margins(view: View) -> list[Panel]:
 FIGURES: dict[str, Drawing] = {
     "quadrature": Drawing(
         "Neurons as rectangles",
-        "Each neuron of a frequency is a rectangle: its width is its share of the weight, its height what it adds to the "
+        "Each neuron of a frequency is a rectangle: its width is its share of the weight, its "
+        "height what it adds to the "
         "right logit. Together they stand for the integral under the curve, 1/3π. An idealised cosine neuron with the "
         "model's phases and weights (estimate).",
         False,
@@ -394,13 +397,15 @@ FIGURES: dict[str, Drawing] = {
     ),
     "phases": Drawing(
         "Input phase against output phase",
-        "A neuron that reads at phase φ writes at phase 2φ + c: the lines are exactly that. Dot size is weight (estimate).",
+        "A neuron that reads at phase φ writes at phase 2φ + c: the lines are exactly that. Dot "
+        "size is weight (estimate).",
         False,
         _phases,
     ),
     "profile": Drawing(
         "One profile for all neurons of a family",
-        "Dots: pre-activations of all neurons of a frequency, over their amplitude and shifted by their phase, at a = b. "
+        "Dots: pre-activations of all neurons of a frequency, over their amplitude and shifted by "
+        "their phase, at a = b. "
         "Line: the profile. Dashed: a pure cosine (estimate).",
         False,
         _profile,
@@ -430,7 +435,8 @@ FIGURES: dict[str, Drawing] = {
     ),
     "budget": Drawing(
         "What the distance from the closed form is made of",
-        "Proved upper bounds over all inputs, in logits. Each term is at its own worst input, so that all together is less.",
+        "Proved upper bounds over all inputs, in logits. Each term is at its own worst input, so "
+        "that all together is less.",
         True,
         _budget,
         (6.4, 2.7),

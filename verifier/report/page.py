@@ -15,6 +15,7 @@ from importlib.resources import files
 from string import Template
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verifier import __version__
 from verifier.errors import one_line
@@ -36,8 +37,8 @@ from verifier.report.figures import (
     error_by_offset,
     render_panels,
 )
-from verifier.report.mechanism import Array, closed_table, wheels
-from verifier.report.numbers import BUDGET_WORDS, NAIVE, at_least, at_most, budget_totals, number, ratio
+from verifier.report.mechanism import closed_table, wheels
+from verifier.report.numbers import NAIVE, at_least, at_most, number, ratio
 
 COLOURS = {
     PAPER: "var(--paper)",
@@ -100,9 +101,7 @@ def _rows(cells: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
     """Table rows; `head` labels the cells where the table is shown as cards, on a phone."""
     labels = [f' data-label="{_text(name)}"' for name in head]
     return "\n".join(
-        "<tr>"
-        + "".join(f"<td{labels[i] if labels else ''}>{_text(cell)}</td>" for i, cell in enumerate(row))
-        + "</tr>"
+        "<tr>" + "".join(f"<td{labels[i] if labels else ''}>{_text(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
         for row in cells
     )
 
@@ -200,7 +199,8 @@ def _frequencies(view: View) -> str:
 def _rest(view: View) -> str:
     m = view.mechanism
     return _text(
-        f"{m.neurons - m.others} of {m.neurons} neurons are in families. Estimated: {m.other_share:.3%} of the variance "
+        f"{m.neurons - m.others} of {m.neurons} neurons are in families. Estimated: "
+        f"{m.other_share:.3%} of the variance "
         f"of the logits is at frequencies without one; {int(m.right.sum())} of {m.p**2} inputs are answered right."
     )
 
@@ -218,7 +218,8 @@ def _cost(case: Case) -> str:
 def _figure(name: str, view: View) -> str:
     drawing = FIGURES[name]
     panels = [
-        inline_svg(data.decode("utf-8"), f"{name}{i}", drawing.title) for i, data in enumerate(render_panels(name, view))
+        inline_svg(data.decode("utf-8"), f"{name}{i}", drawing.title)
+        for i, data in enumerate(render_panels(name, view))
     ]
     if not panels:
         return ""
@@ -242,7 +243,7 @@ def inline_svg(text: str, name: str, title: str) -> str:
 
 
 def _data(view: View) -> dict[str, object]:
-    """What the moving pictures are drawn from. Margins are rounded down; everything else is to the screen's accuracy."""
+    """What the moving pictures are drawn from. Margins are rounded down; the rest is to the screen's accuracy."""
     case, evidence, conclusion = view.case, view.case.checked.evidence, view.case.checked.conclusion
     p, accuracy = conclusion.p, conclusion.accuracy
     form, errors = closed_table(evidence), error_by_offset(view)
@@ -296,5 +297,5 @@ def _logits(view: View) -> dict[str, object] | None:
     }
 
 
-def _short(values: Array, digits: int = ROUNDED) -> list[float]:
+def _short(values: NDArray[np.floating], digits: int = ROUNDED) -> list[float]:
     return [float(x) for x in np.round(np.asarray(values, dtype=np.float64).ravel(), digits).tolist()]
