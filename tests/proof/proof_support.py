@@ -102,6 +102,7 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
             "outputs": value["p"],
             "neurons": neurons,
             "parameters": parameters,
+            "attention": {"kind": "declared", "ranges": [["1/2", "1/2"], ["1/2", "1/2"]]},
         },
         "claim": {
             "sha256": sha256(claim),
@@ -125,6 +126,7 @@ def conclude(model: bytes, claim: bytes, certificate: bytes) -> dict[str, Json]:
                 "other_frequencies": dyadic(1, -3),
                 "output_rest": dyadic(0, 0),
                 "fixed_point": dyadic(1, -20),
+                "attention": dyadic(0, 0),
             },
         },
         "closed_form": {"least_gap": dyadic(7, 0), "error": dyadic(3, 0), "explains_all": True},
