@@ -164,5 +164,15 @@ def test_continuous_integration_runs_what_a_person_runs() -> None:
     assert targets is not None
     assert targets[1].split() == ["test", "lint", "gate"]
     assert "for target in $targets; do" in script.read_text()
-    for target in [*targets[1].split(), "certify", "bench", "soundness", "train", "formal", "formal-check", "docs", "clean"]:
+    for target in [
+        *targets[1].split(),
+        "certify",
+        "bench",
+        "soundness",
+        "train",
+        "formal",
+        "formal-check",
+        "docs",
+        "clean",
+    ]:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.machinery
 from itertools import pairwise
 from typing import Any
@@ -122,3 +123,15 @@ def test_order(p: int, k: int) -> None:
 def test_without_a_library_the_arrays_do() -> None:
     with mock.patch.object(importlib.machinery, "EXTENSION_SUFFIXES", [".nothing"]):
         assert events._library() is None
+
+
+@pytest.mark.parametrize("interface", [None, 1])
+def test_a_library_of_another_interface_is_not_used(interface: int | None) -> None:
+    if events.COMPILED is None:
+        pytest.skip("not compiled here")
+    if interface is None:  # none at all: the C library's own symbols
+        with mock.patch.object(ctypes, "CDLL", lambda _: ctypes.pythonapi):
+            assert events._library() is None
+    else:
+        with mock.patch.object(events, "INTERFACE", interface):
+            assert events._library() is None

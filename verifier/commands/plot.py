@@ -22,7 +22,13 @@ NAMES = ("quadrature", "phases", "profile", "directions", "events", "explained",
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the folder to write to")
-    parser.add_argument("--figure", action="append", choices=NAMES, metavar="NAME", help="only this figure (may be repeated): " + ", ".join(NAMES))
+    parser.add_argument(
+        "--figure",
+        action="append",
+        choices=NAMES,
+        metavar="NAME",
+        help="only this figure (may be repeated): " + ", ".join(NAMES),
+    )
     parser.add_argument("--format", action="append", choices=("png", "svg"), help="only this format")
     add_input_argument(parser)
     add_case_arguments(parser)
