@@ -130,7 +130,7 @@ def test_a_library_of_another_interface_is_not_used(interface: int | None) -> No
     if events.COMPILED is None:
         pytest.skip("not compiled here")
     if interface is None:  # none at all: the C library's own symbols
-        with mock.patch.object(ctypes, "CDLL", lambda _: ctypes.pythonapi):
+        with mock.patch.object(ctypes, "CDLL", return_value=ctypes.pythonapi):
             assert events._library() is None
     else:
         with mock.patch.object(events, "INTERFACE", interface):
