@@ -87,6 +87,7 @@ formal-check:
 		found=$$(build/formal/check "$$model") || { code=$$?; echo "$$model: not decided"; [ $$code = 3 ] && continue; exit 1; }; \
 		set -- $$found; echo "$$model: $$3 of $$2 inputs are answered right, p = $$1"; done
 
+export NO_MKDOCS_2_WARNING := 1
 docs: install
 	$(PY) -m mkdocs build --strict --site-dir build/site $(ARGS)
 
