@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from verifier.attention_words import attention_failure, attention_words
 from verifier.console import GAP, decimal_bound, print_table, say
 from verifier.proof.statement import relative_network_error
 
@@ -236,7 +237,7 @@ def _facts(result: Result, c: Document) -> list[tuple[str, str]]:
         off = upper(accuracy["floating_point"], TEXT_DIGITS)
         rows.append(("arithmetic", f"{accuracy['semantics']}: every executed logit is within {off} of the exact one"))
     if model["attention"]["kind"] == "softmax":
-        rows.append(("attention", attention_words(model["attention"])))
+        rows.append(("attention", attention_words(c)))
     error, gap = upper(form["error"], TEXT_DIGITS), lower(form["least_gap"], TEXT_DIGITS)
     if form["explains_all"]:
         sentence = f"every logit is within {error} of the closed form, whose right answer always leads by {gap} or more"
@@ -267,12 +268,6 @@ def _many(count: int, one: str, more: str = "") -> str:
     return f"{count} {one if count == 1 else more or one + 's'}"
 
 
-def attention_words(attention: Mapping[str, Any]) -> str:
-    """The range of the weights of a learned attention, to three digits."""
-    ranges = [f"{float(Fraction(low)):.3f} to {float(Fraction(high)):.3f}" for low, high in attention["ranges"]]
-    return f"softmax of the network's own scores: weights from {', '.join(ranges)} at its positions"
-
-
 def causes(result: Result) -> list[str]:
     """What keeps inputs from being certified, by size, and what would succeed."""
     found, exact = conclusion_of(result.outcome), _exact(result)
@@ -290,6 +285,9 @@ def causes(result: Result) -> list[str]:
         notes[0] = f"the bound of the arithmetic, {float(off):.4g}, is above every margin"
     if least + off > 0 >= least:
         notes.append("in exact arithmetic (--semantics real) every input would be certified")
+    attention = attention_failure(found)
+    if attention is not None:
+        notes.append(attention)
     if accuracy["certified_inputs"]:
         strategy = accuracy["strategy"]
         notes.append(f"--at-least {accuracy['certified_inputs']} --strategy {strategy} claims what was proved")

@@ -17,7 +17,7 @@ from verifier.formats import import_file, native
 from verifier.kernel import Checked, Rejected, check, limits
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.claim import FORMAT, TASK
-from verifier.model import FoldedCircuit, decode, encode, fold
+from verifier.model import FoldedCircuit, activations, decode, encode, fold
 
 Observer = Callable[[str, int, int], None]
 CERTIFICATES, MODELS, SUFFIX = Path("certificates"), Path("models"), ".safetensors"
@@ -134,10 +134,12 @@ def explained_case(read: ModelBytes, observe: Observer = ignore, *, certificate:
     **Raises** `InputError`.
     """
     observe("explain", 0, 1)
-    circuit = fold(decode(read.data, str(read.path)))
-    data = explain(circuit, read.sha256) if certificate is None else certificate
+    model = decode(read.data, str(read.path))
+    circuit, own = fold(model), None if isinstance(model, FoldedCircuit) else activations(model)
+    data = explain(circuit, read.sha256, activations=own) if certificate is None else certificate
     case = _case(read, circuit, data, every_input(read, circuit.p, "linear"), None, observe)
-    return case if case.proved else _case(read, circuit, data, every_input(read, circuit.p, "exact"), None, observe)
+    second = "exact" if own is None else "semi-linear"
+    return case if case.proved else _case(read, circuit, data, every_input(read, circuit.p, second), None, observe)
 
 
 def every_input(read: ModelBytes, p: int, strategy: str) -> bytes:
