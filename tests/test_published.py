@@ -39,3 +39,19 @@ def test_all_inputs_in_linear_time_in_binary32_and_explained_by_one_sentence(
     assert (evidence.margins > 0).all()
     assert done.source.imported == source
     assert done.source.file_name == f"model_{name}.safetensors"
+
+
+def test_a_clock_with_attention_of_its_own_by_one_dense_pass() -> None:
+    """Weights from 0.03 to 0.97; nothing is assumed about them. The closed form explains none of its answers."""
+    path = FOLDER / "model_q9rsl94xlv.pt"
+    job = store.Job(path, import_file, prove.Request(), None, prove.MARGIN_SHARE, Path("nowhere"), None)
+    done = store.prepare(job)
+    assert done.outcome.proved
+    assert done.outcome.checked is not None
+    conclusion = done.outcome.checked.conclusion
+    accuracy = conclusion.accuracy
+    assert (accuracy.strategy, accuracy.semantics) == ("semi-linear", "binary32")
+    assert accuracy.certified_inputs == 59**2
+    assert accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent >= 10
+    assert conclusion.attention.kind == "softmax"
+    assert not done.source.assumptions
