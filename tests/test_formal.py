@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from verifier import cli
 from verifier.kernel import arrays, circuit, directions, events, tables
 from verifier.kernel.conclusion import LEMMAS
 from verifier.kernel.cost import Cost
@@ -429,3 +430,29 @@ def test_the_verified_checker_agrees_with_the_exact_strategy(checker: Path, path
             assert abs(margin) > found.difference_error
             assert (margin <= 0) == ((a, b) in wrong)
     assert bool(wrong) == (path == POISONED)
+
+
+def test_the_audit_compares_with_it(checker: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`audit --verified`, on a good model and on one that answers some inputs wrong; every shipped model in CI."""
+    folder = ROOT / "certificates"
+    for path in sorted(MODELS.glob("*.safetensors")):
+        proof = folder / path.stem / "proof.sigstore.json"
+        assert cli.main(["audit", str(proof), "--model", str(path), "--verified", str(checker), "--json"]) == 0
+        row = json.loads(capsys.readouterr().out)["checks"][-1]
+        assert row["name"] == "inputs answered right"
+        assert row["agrees"]
+
+
+def test_the_audit_notices_a_checker_that_disagrees(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    liar = tmp_path / "check"
+    proof = str(ROOT / "certificates" / "pizza-p23" / "proof.sigstore.json")
+    words = ["audit", proof, "--model", str(SMALL), "--verified", str(liar), "--json"]
+    assert cli.main(words) == 2
+    liar.write_text("#!/bin/sh\necho 23 529 528\necho 3 4\n")
+    liar.chmod(0o755)
+    capsys.readouterr()
+    assert cli.main(words) == 1
+    assert not json.loads(capsys.readouterr().out)["agrees"]
+    liar.write_text("#!/bin/sh\necho softmax >&2\nexit 3\n")
+    assert cli.main(words) == 2
+    assert "softmax" in capsys.readouterr().err
