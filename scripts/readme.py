@@ -2,7 +2,7 @@
 
     python scripts/readme.py
 
-They are between `<!-- name -->` and `<!-- end -->`. A test compares everything in them but the times.
+They are between `<!-- name -->` and `<!-- end -->`. A test compares everything in them but the times, decimals to 1 %.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -27,9 +28,21 @@ def test_the_table_has_every_shipped_model() -> None:
     assert [name for name in cells() if not name.startswith("published")] == SHIPPED, ADVICE
 
 
+def assert_same(written: tuple[str, ...], now: tuple[str, ...]) -> None:
+    """The same words; of the numbers, counts are equal and decimals within 1 %: the explainer's fits are in floating
+    point, whose last digits differ by machine and number of threads (the kernel's do not).
+    """
+    number = r"(?<![\w.])\d+(?:\.\d+)?(?![\w.]*[a-z])"
+    for one, other in zip(written, now, strict=True):
+        assert re.sub(number, "#", one).split() == re.sub(number, "#", other).split(), ADVICE
+        for x, y in zip(re.findall(number, one), re.findall(number, other), strict=True):
+            near = math.isclose(float(x), float(y), rel_tol=0.01)
+            assert x == y or (("." in x or float(x) > 10**4) and near), f"{x}, now {y}; {ADVICE}"
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_table_is_what_is_proved(name: str) -> None:
-    assert cells()[name] == README.row(name, certified(MODELS / f"{name}.safetensors").prepared), ADVICE
+    assert_same(cells()[name], README.row(name, certified(MODELS / f"{name}.safetensors").prepared))
 
 
 @pytest.mark.parametrize("name", README.PUBLISHED)
@@ -37,7 +50,7 @@ def test_the_published_checkpoints(name: str) -> None:
     path = README.published(name)
     if not path.exists():
         pytest.skip("../shared/published is not there: its line was NOT checked")
-    assert cells()[name] == README.row(name, README.prepare(path)), ADVICE
+    assert_same(cells()[name], README.row(name, README.prepare(path)))
 
 
 def test_the_summary_is_what_is_printed() -> None:
@@ -45,7 +58,7 @@ def test_the_summary_is_what_is_printed() -> None:
         return re.sub(r"\d+\.\d\d\d s\b", "TIME s", text)
 
     printed = README.summary_text(certified(MODELS / f"{README.SHOWN}.safetensors").prepared)
-    assert timeless(PARTS["summary"]) == timeless(printed), ADVICE
+    assert_same((timeless(PARTS["summary"]),), (timeless(printed),))
     assert max(map(len, PARTS["summary"].splitlines())) <= 80
 
 
