@@ -275,7 +275,7 @@ def causes(result: Result) -> list[str]:
         return []
     accuracy, budget = found["accuracy"], found["logits"]["budget"]
     least, off = fraction(accuracy["min_margin"]), 2 * fraction(accuracy["floating_point"])
-    losses = [("the bound of the arithmetic", off), ("attention intervals", 2 * fraction(budget["attention"]))]
+    losses = [("the bound of the arithmetic", off), ("attention within its range", 2 * fraction(budget["attention"]))]
     if exact is not None:
         lost = fraction(exact["accuracy"]["min_margin"]) - least
         losses.append(("what the explanation leaves out", lost))
