@@ -14,7 +14,6 @@ from verifier.cli import FAILED, OK
 from verifier.commands.verify import read_input
 from verifier.console import add_output_arguments, emit_json, print_table, say
 from verifier.errors import InputError
-from verifier.kernel.claim import TASK
 
 if TYPE_CHECKING:
     from verifier.audit import Check
@@ -72,6 +71,7 @@ def _verified(checker: Path, path: Path, model: bytes, certificate: bytes) -> Ch
 
     from verifier.audit import Check
     from verifier.kernel import Rejected, check
+    from verifier.kernel.claim import TASK
 
     if not checker.is_file():
         raise InputError(checker, "", "is not there: make formal-check builds it")
