@@ -16,7 +16,8 @@ from benchmarks.page import write
 from benchmarks.synthetic import synthetic
 from verifier.explain import explain
 from verifier.formats import import_file
-from verifier.model import TASK, FoldedCircuit, Model, decode, encode, fold
+from verifier.kernel.claim import TASK
+from verifier.model import FoldedCircuit, Model, decode, encode, fold
 
 SIZES = ((31, 128), (59, 512), (113, 512), (251, 1024), (509, 2048), (1021, 4096), (1021, 8192))
 NOISE = tuple(

@@ -26,30 +26,13 @@ from numpy.typing import NDArray
 from verifier.errors import InputError
 from verifier.exact import Exact, exact, zeros
 from verifier.files import read_limited, write_atomically
-from verifier.kernel import limits
-from verifier.tensor_file import TensorFile, decode_tensors, encode_tensors
+from verifier.kernel import Rejected, limits
+from verifier.kernel import model_file as kernel
+from verifier.kernel.claim import TASK
+from verifier.kernel.model_file import CIRCUIT, SCORE_SHAPES, TRANSFORMER, TRANSFORMER_SHAPES
+from verifier.tensor_file import decode_tensors, encode_tensors
 
-FORMAT = "verifier-model/1"
-CIRCUIT_FORMAT = "verifier-circuit/1"
-TASK = "(a + b) mod p"
-SMALLEST_P = 3
-
-TENSORS = (
-    "embed.W_E",
-    "pos_embed.W_pos",
-    "blocks.0.attn.W_V",
-    "blocks.0.attn.W_O",
-    "blocks.0.attn.b_V",
-    "blocks.0.attn.b_O",
-    "blocks.0.mlp.W_in",
-    "blocks.0.mlp.b_in",
-    "blocks.0.mlp.W_out",
-    "blocks.0.mlp.b_out",
-    "unembed.W_U",
-    "unembed.b_U",
-)
-SCORE_TENSORS = ("blocks.0.attn.W_Q", "blocks.0.attn.W_K", "blocks.0.attn.b_Q", "blocks.0.attn.b_K")
-"""Only for attention by softmax."""
+TENSORS, SCORE_TENSORS = tuple(TRANSFORMER_SHAPES), tuple(SCORE_SHAPES)  # the latter for attention by softmax only
 
 MIDDLE = 1 << 19  # what softmax attention is folded at is a multiple of 2^-19, as in the kernel
 BATCH = 1 << 16  # inputs whose attention is computed at once
@@ -197,52 +180,32 @@ def parse_position(item: str, source: str) -> Position:
 
     **Raises** `InputError`.
     """
-    match = re.fullmatch(r"([ab])(?:\+([1-9][0-9]{0,5}))?|=(0|[1-9][0-9]{0,5})", item)
-    if match is None:
-        raise InputError(source, "layout", f"has {item!r}, which is not a, b, a+N, b+N or =N (N a token)")
-    return Position(match[1] or "=", int(match[2] or match[3] or 0))
+    found = _parsed(item, "0", source)
+    return Position(found.holds, found.offset)
 
 
 def parse_attention(text: str, source: str) -> AttentionWeight:
     """A weight such as `1/2` or `1`, or an interval such as `9/10:1`.
 
-    **Raises** `InputError`, also for a numerator or denominator that the kernel would refuse.
-    """
-    ends = text.split(":")
-    if not all(re.fullmatch(r"-?[0-9]{1,7}(/[1-9][0-9]{0,6})?", end) for end in ends):
-        rule = f"must be fractions like 1/2 or intervals like 9/10:1, not {text!r}"
-        raise InputError(source, "attention", rule)
-    low, high = Fraction(ends[0]), Fraction(ends[-1])
-    if len(ends) > 2 or low > high:
-        raise InputError(source, "attention", f"has {text!r}, which is not an interval low:high")
-    if any(max(abs(end.numerator), end.denominator) > limits.RATIONAL for end in (low, high)):
-        rule = f"has {text!r}; numerators and denominators go up to {limits.RATIONAL}"
-        raise InputError(source, "attention", rule)
-    return AttentionWeight(low, high)
-
-
-def parse_pattern(text: str, source: str) -> tuple[AttentionWeight, ...] | Softmax:
-    """The attention of a file: a weight for each position, or `softmax 1/sqrt(32)`, `softmax 1/4`.
-
     **Raises** `InputError`.
     """
-    if not text.startswith("softmax "):
-        return tuple(parse_attention(item, source) for item in text.split(" "))
-    scale = text.removeprefix("softmax ")
-    match = re.fullmatch(r"1/sqrt\(([1-9][0-9]{0,6})\)", scale)
-    if match is not None:
-        return Softmax(Fraction(1, int(match[1])))
-    weight = parse_attention(scale, source)
-    if not weight.constant or ":" in scale or weight.low <= 0:
-        raise InputError(source, "attention", f"must have a positive scale like 1/4 or 1/sqrt(32), not {scale!r}")
-    return Softmax(weight.low**2)
+    found = _parsed("a", text, source)
+    return AttentionWeight(found.attention_low, found.attention_high)
+
+
+def _parsed(item: str, weight: str, source: str) -> kernel.Position:
+    """By the kernel's own parser."""
+    try:
+        return kernel.parse_position(item, weight, source)
+    except Rejected as error:
+        raise InputError(source, "", error.detail.removeprefix(f"{source} metadata.")) from None
 
 
 def encode_model(model: Model) -> bytes:
     """Serialise to safetensors bytes, the same bytes for the same model."""
     metadata = {
         "attention": model.attention_text,
-        "format": FORMAT,
+        "format": TRANSFORMER,
         "layout": " ".join(model.layout),
         "p": str(model.p),
         "provenance": _provenance_text(model.provenance),
@@ -260,7 +223,7 @@ def tensor_names(attention: tuple[AttentionWeight, ...] | Softmax) -> tuple[str,
 def encode_circuit(circuit: FoldedCircuit) -> bytes:
     """Serialise to safetensors bytes, the same bytes for the same circuit."""
     metadata = {
-        "format": CIRCUIT_FORMAT,
+        "format": CIRCUIT,
         "p": str(circuit.p),
         "provenance": _provenance_text(circuit.provenance),
         "task": TASK,
@@ -335,171 +298,39 @@ def decode(data: bytes, source: str) -> Model | FoldedCircuit:
 
     **Raises** `InputError`.
     """
-    file = decode_tensors(data, source)
-    form = file.metadata.get("format")
-    if form == FORMAT:
-        return _decode_model(file, source)
-    if form == CIRCUIT_FORMAT:
-        return _decode_circuit(file, source)
-    raise InputError(source, "metadata format", f"must be {FORMAT!r} or {CIRCUIT_FORMAT!r}, not {form!r}")
-
-
-def _decode_model(file: TensorFile, source: str) -> Model:
-    p, provenance = _common_metadata(file, source, {"attention", "layout"})
-    layout = tuple(file.metadata["layout"].split(" "))
-    attention = parse_pattern(file.metadata["attention"], source)
-    names = set(tensor_names(attention))
-    if set(file.tensors) != names:
-        name = min(set(file.tensors) ^ names)
-        rule = "is missing" if name in names else "is not part of the format"
-        if name in SCORE_TENSORS:
-            rule = "is missing; attention by softmax needs it" if name in names else "is unused: attention is declared"
-        raise InputError(source, f"tensor {name}", rule)
-    for name, dtype in file.dtypes.items():
-        if dtype != "F32":
-            raise InputError(source, f"tensor {name}", f"must be F32, not {dtype}")
-    model = Model(p, attention, layout, file.tensors, provenance)
-    require_valid(model, source)
-    return model
-
-
-def _decode_circuit(file: TensorFile, source: str) -> FoldedCircuit:
-    p, provenance = _common_metadata(file, source, set())
-    tables = dict(file.tensors)
-    for name in sorted(tables.keys() ^ {"A", "B", "W", "S1", "S2"}):
-        if name not in tables and name not in ("S1", "S2"):
-            raise InputError(source, f"tensor {name}", "is missing")
-        if name in tables:
-            raise InputError(source, f"tensor {name}", "is not part of the format; it has A, B, W, S1 and S2")
-    A, B, W = (tables[name] for name in ("A", "B", "W"))
-    circuit = FoldedCircuit(p, A, B, W, tables.get("S1"), tables.get("S2"), provenance)
-    require_valid(circuit, source)
-    return circuit
-
-
-def _common_metadata(file: TensorFile, source: str, more: set[str]) -> tuple[int, dict[str, object]]:
-    metadata = file.metadata
-    names = {"format", "task", "p", "provenance"} | more
-    if metadata.keys() != names:
-        name = min(metadata.keys() ^ names)
-        rule = "is missing" if name in names else "is not part of the format"
-        raise InputError(source, f"metadata {name}", rule)
-    for name, text in metadata.items():
-        if len(text) > limits.TEXT:
-            raise InputError(source, f"metadata {name}", f"must have at most {limits.TEXT} characters, not {len(text)}")
-    if metadata["task"] != TASK:
-        raise InputError(source, "metadata task", f"must be {TASK!r}, not {metadata['task']!r}")
-    if re.fullmatch("[1-9][0-9]{0,8}", metadata["p"]) is None:
-        raise InputError(source, "metadata p", f"must be a plain decimal number, not {metadata['p']!r}")
+    read, file = read_by_kernel(data, source), decode_tensors(data, source)
     try:
-        provenance = json.loads(metadata["provenance"])
+        provenance = json.loads(file.metadata["provenance"])
     except (ValueError, RecursionError):
         provenance = None
     if not isinstance(provenance, dict):
         raise InputError(source, "metadata provenance", "must be a JSON object")
-    return int(metadata["p"]), provenance
+    if not read.positions:
+        tables = file.tensors
+        A, B, W = (tables[name] for name in "ABW")
+        return FoldedCircuit(read.p, A, B, W, tables.get("S1"), tables.get("S2"), provenance)
+    declared = tuple(AttentionWeight(x.attention_low, x.attention_high) for x in read.positions)
+    attention = declared if read.scale_squared is None else Softmax(read.scale_squared)
+    return Model(read.p, attention, tuple(file.metadata["layout"].split(" ")), file.tensors, provenance)
 
 
 def require_valid(model: Model | FoldedCircuit, source: str) -> None:
-    """Check p, the layout, every shape and every value against each other and against the kernel's limits.
+    """Require that the kernel can read the model's file: sizes, shapes, values, layout.
 
     **Raises** `InputError`.
     """
-    if not SMALLEST_P <= model.p <= limits.MODULUS:
-        raise InputError(source, "p", f"must be in {SMALLEST_P}..{limits.MODULUS}, not {model.p}")
-    if isinstance(model, Model):
-        _require_transformer(model, source)
-    else:
-        _require_circuit(model, source)
-    if model.outputs < model.p:
-        raise InputError(source, "outputs", f"must be at least p = {model.p}, not {model.outputs}")
-    for name, tensor in model.tensors.items():
-        if not np.isfinite(tensor).all():
-            raise InputError(source, f"tensor {name}", "has a value that is infinite or not a number")
+    read_by_kernel(encode(model), source)
 
 
-def _require_transformer(model: Model, source: str) -> None:
-    positions = tuple(parse_position(item, source) for item in model.layout)
-    if not 1 <= len(positions) <= limits.POSITIONS:
-        rule = f"must have 1 to {limits.POSITIONS} positions, not {len(positions)}"
-        raise InputError(source, "layout", rule)
-    if not isinstance(model.attention, Softmax) and len(model.attention) != len(positions):
-        rule = f"must have one weight for each of the {len(positions)} positions, not {len(model.attention)}"
-        raise InputError(source, "attention", rule)
-    shapes = {name: model.tensors[name].shape for name in tensor_names(model.attention)}
-    ranks = {"embed.W_E": 2, "blocks.0.attn.W_V": 3, "blocks.0.mlp.W_in": 2, "unembed.W_U": 2}
-    for name, rank in ranks.items():
-        if len(shapes[name]) != rank:
-            rule = f"must have {rank} dimensions, not {len(shapes[name])}"
-            raise InputError(source, f"tensor {name}", rule)
-    v, d = shapes["embed.W_E"]
-    h, _, k = shapes["blocks.0.attn.W_V"]
-    n, q = shapes["blocks.0.mlp.W_in"][1], shapes["unembed.W_U"][1]
-    expected = {
-        "embed.W_E": (v, d),
-        "pos_embed.W_pos": (len(positions), d),
-        "blocks.0.attn.W_V": (h, d, k),
-        "blocks.0.attn.W_O": (h, k, d),
-        "blocks.0.attn.b_V": (h, k),
-        "blocks.0.attn.b_O": (d,),
-        "blocks.0.mlp.W_in": (d, n),
-        "blocks.0.mlp.b_in": (n,),
-        "blocks.0.mlp.W_out": (n, d),
-        "blocks.0.mlp.b_out": (d,),
-        "unembed.W_U": (d, q),
-        "unembed.b_U": (q,),
-    }
-    if isinstance(model.attention, Softmax):
-        expected |= dict(zip(SCORE_TENSORS, ((h, d, k), (h, d, k), (h, k), (h, k)), strict=True))
-    for name, shape in expected.items():
-        if shapes[name] != shape:
-            rule = f"must have the shape {list(shape)}, not {list(shapes[name])}"
-            raise InputError(source, f"tensor {name}", rule)
-    needed = max(position.tokens(model.p).stop for position in positions)
-    if v < needed:
-        raise InputError(source, "tensor embed.W_E", f"has {v} tokens where the layout needs {needed}")
-    sizes = {
-        "vocabulary": (v, limits.VOCABULARY),
-        "model dimension": (d, limits.WIDTH),
-        "number of heads": (h, limits.HEADS),
-        "head dimension": (k, limits.WIDTH),
-        "number of neurons": (n, limits.NEURONS),
-        "number of outputs": (q, limits.OUTPUTS),
-    }
-    _require_sizes(sizes, source)
+def read_by_kernel(data: bytes, source: str) -> kernel.ModelFile:
+    """What the kernel reads in a native file.
 
-
-def _require_circuit(circuit: FoldedCircuit, source: str) -> None:
-    for name, table in circuit.tensors.items():
-        if table.dtype not in (np.float32, np.float64):
-            raise InputError(source, f"tensor {name}", f"must be float32 or float64, not {table.dtype}")
-        if table.ndim != 2:
-            raise InputError(source, f"tensor {name}", f"must have two dimensions, not {table.ndim}")
-        if table.dtype == np.float64:
-            _require_exponents(table, name, source)
-    n, q, p = circuit.A.shape[0], circuit.W.shape[0], circuit.p
-    expected = {"A": (n, p), "B": (n, p), "W": (q, n), "S1": (q, p), "S2": (q, p)}
-    for name, table in circuit.tensors.items():
-        if table.shape != expected[name]:
-            rule = f"must have the shape {list(expected[name])}, not {list(table.shape)}"
-            raise InputError(source, f"tensor {name}", rule)
-    sizes = {"number of neurons": (n, limits.NEURONS), "number of outputs": (q, limits.OUTPUTS)}
-    _require_sizes(sizes, source)
-
-
-def _require_exponents(table: NDArray[Any], name: str, source: str) -> None:
-    sizes = np.abs(table[np.isfinite(table) & (table != 0)])
-    bound = 2.0**limits.EXPONENT_64
-    if sizes.size and not 1 / bound <= sizes.min() <= sizes.max() < bound:
-        most = limits.EXPONENT_64
-        rule = f"has a value that is not zero and not between 2^-{most} and 2^{most}"
-        raise InputError(source, f"tensor {name}", rule)
-
-
-def _require_sizes(sizes: dict[str, tuple[int, int]], source: str) -> None:
-    for name, (size, most) in sizes.items():
-        if not 1 <= size <= most:
-            raise InputError(source, name, f"must be in 1..{most}, not {size}")
+    **Raises** `InputError`.
+    """
+    try:
+        return kernel.read_model(data)
+    except Rejected as error:
+        raise InputError(source, "", error.detail.removeprefix("model").lstrip(": ")) from None
 
 
 def fold(model: Model | FoldedCircuit) -> FoldedCircuit:

@@ -168,7 +168,7 @@ def refusals() -> dict[str, tuple[dict[str, Tensor], dict[str, Any], str]]:
         "p": (one_hot, {"p": 4}, "the first layer has 10 inputs, and two one-hot tokens modulo 4 have 8"),
         "p and embedding": (d, {"p": 7}, "the embeddings have the shapes [5, 4] and [5, 4], for p = 7"),
         "p and configuration": (d, {"p": 5, "config": RELU | {"C": 7}}, "p is 7 in the run's configuration, not 5"),
-        "outputs": (one_hot | {"fc2.weight": z(4, N)}, {}, "outputs must be at least p = 5, not 4"),
+        "outputs": (one_hot | {"fc2.weight": z(4, N)}, {}, "4 outputs, fewer than p"),
         "half": ({k: v.half() for k, v in d.items()}, {}, "half precision is not supported"),
         "NaN": (
             d | {"l1.bias": z(N) * float("nan")},

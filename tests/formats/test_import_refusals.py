@@ -160,9 +160,9 @@ def test_a_setting_is_refused(case: str) -> None:
 
 
 OPTION_REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "attention text": ({}, {"attention": "0.5"}, "must be fractions like 1/2"),
-    "empty attention": ({}, {"attention": ""}, "must be fractions like 1/2"),
-    "empty interval": ({}, {"attention": "1:1/2"}, "is not an interval low:high"),
+    "attention text": ({}, {"attention": "0.5"}, "is not a fraction"),
+    "empty attention": ({}, {"attention": ""}, "is not a fraction"),
+    "empty interval": ({}, {"attention": "1:1/2"}, "is not low:high"),
     "too fine": ({}, {"attention": "1/9999999"}, "go up to 1048576"),
     "too few weights": ({}, {"attention": "1/2 1/2 1/2"}, "fewer than the 3 of an input"),
     "weights and layout": (
@@ -171,7 +171,7 @@ OPTION_REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
         "has 2 weights for 3 positions",
     ),
     "ambiguous": ({"positions": 3}, {"attention": "1/2"}, "the file has 3 positions; add --layout 'a b'"),
-    "layout text": ({}, {"layout": "a c"}, "--layout: layout has 'c'"),
+    "layout text": ({}, {"layout": "a c"}, "--layout: layout: 'c' is not a"),
     "empty layout": ({}, {"layout": " "}, "must name at least one position"),
     "layout too long": ({}, {"layout": "a b =5"}, "fewer than the 3 of an input"),
     "layout beyond vocabulary": (
@@ -181,7 +181,7 @@ OPTION_REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "p and outputs": ({"vocabulary": 7, "outputs": 5}, {"p": 7}, "has 5 outputs, fewer than p = 7"),
     "p and settings": ({}, {"p": 5, "config": {"p": 7}}, "is 7 in the run's configuration, not 5"),
-    "p too small": ({"p": 5, "vocabulary": 2, "outputs": 2}, {}, "must be in 3..4096, not 2"),
+    "p too small": ({"p": 5, "vocabulary": 2, "outputs": 2}, {}, "metadata.p: 2 is not 3 to 4096"),
     "format": ({}, {"form": "zhong"}, "tensor blocks.0.attn.IGNORE is left over"),
     "format of tables": ({}, {"form": "folded"}, "a folded circuit is A [n, p]"),
     "native format": ({}, {"form": "native"}, "is native, but the file holds a state dict"),
@@ -397,10 +397,10 @@ FOLDED_REFUSALS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "rank": ({"A": np.ones(4)}, {}, "tensor A has 1 dimensions"),
     "transposed": ({"W": np.ones((4, 6))}, {}, "must be [q, n]; is it transposed?"),
     "p": ({}, {"p": 7}, "which does not fit p = 7"),
-    "B": ({"B": np.ones((4, 6))}, {}, "tensor B must have the shape [4, 5], not [4, 6]"),
-    "S1": ({"S1": np.ones((5, 5))}, {}, "tensor S1 must have the shape [6, 5], not [5, 5]"),
-    "outputs": ({"W": np.ones((4, 4)), "S1": None}, {}, "outputs must be at least p = 5, not 4"),
-    "NaN": ({"A": np.full((4, 5), np.nan)}, {}, "tensor A has a value that is infinite or not a number"),
+    "B": ({"B": np.ones((4, 6))}, {}, "B: shape [4, 6], p is 5 elsewhere"),
+    "S1": ({"S1": np.ones((5, 5))}, {}, "S1: shape [5, 5], q is 6 elsewhere"),
+    "outputs": ({"W": np.ones((4, 4)), "S1": None}, {}, "4 outputs, fewer than p"),
+    "NaN": ({"A": np.full((4, 5), np.nan)}, {}, "A: a value is infinite or not a number"),
     "exponents": ({"A": np.full((4, 5), 1e-200)}, {}, "not between 2^-400 and 2^400"),
     "attention": ({}, {"attention": "1/2"}, "--attention does not apply"),
     "layout": ({}, {"layout": "a b"}, "--layout does not apply"),

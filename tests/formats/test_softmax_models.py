@@ -238,7 +238,7 @@ def test_missing_and_misshapen_scores_are_refused_by_both() -> None:
                 kernel_read(data)
         with pytest.raises(KeyError):
             encode(replace(model, tensors=less))
-    with pytest.raises(InputError, match=r"attn\.W_Q is missing; attention by softmax needs it|is missing"):
+    with pytest.raises(InputError, match=r"attn\.W_Q is missing"):
         decode(edited(random_model(5), "softmax 1/4"), "m")
-    with pytest.raises(InputError, match="is unused: attention is declared"):
+    with pytest.raises(InputError, match="unknown tensor"):
         decode(edited(model, "1/2 1/2"), "m")

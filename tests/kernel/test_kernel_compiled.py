@@ -11,7 +11,8 @@ import pytest
 from benchmarks.synthetic import synthetic
 from verifier.explain import explain
 from verifier.kernel import check, events, logits
-from verifier.model import TASK, encode_circuit
+from verifier.kernel.claim import TASK
+from verifier.model import encode_circuit
 
 pytestmark = pytest.mark.skipif(events.COMPILED is None, reason="there was no compiler: only the array code runs")
 

@@ -22,7 +22,6 @@ from verifier.formats._state import HALF, State
 from verifier.kernel.limits import MODULUS, RATIONAL
 from verifier.model import (
     SCORE_TENSORS,
-    SMALLEST_P,
     AttentionWeight,
     Model,
     Softmax,
@@ -355,8 +354,8 @@ def modulus_from(settings: Settings, options: Options, source: str) -> int | Non
     if options.p is not None and configured is not None and options.p != configured:
         raise InputError(source, "p", f"is {configured} in the run's configuration, not {options.p} as in --p")
     p = options.p if options.p is not None else configured
-    if p is not None and not SMALLEST_P <= p <= MODULUS:
-        raise InputError(source, "p", f"must be in {SMALLEST_P}..{MODULUS}, not {p}")
+    if p is not None and not 3 <= p <= MODULUS:
+        raise InputError(source, "p", f"must be in 3..{MODULUS}, not {p}")
     return p
 
 

@@ -44,7 +44,7 @@ TRANSFORMER_SHAPES = {
     "unembed.W_U": "dq",
     "unembed.b_U": "q",
 }
-SCORE_SHAPES = {f"blocks.0.attn.{kind}_{x}": shape for x in "QK" for kind, shape in (("W", "hdk"), ("b", "hk"))}
+SCORE_SHAPES = {f"blocks.0.attn.{kind}_{x}": shape for kind, shape in (("W", "hdk"), ("b", "hk")) for x in "QK"}
 CIRCUIT_SHAPES = {"A": "np", "B": "np", "W": "qn"}
 LARGEST = {
     "v": limits.VOCABULARY,
@@ -195,17 +195,25 @@ def _scale(attention: str, source: str) -> Fraction | None:
 def _positions(layout: list[str], weights: list[str], source: str) -> tuple[Position, ...]:
     require(len(layout) <= limits.POSITIONS, Reason.SIZE, f"{source} metadata.layout: {len(layout)} positions")
     require(len(weights) == len(layout), Reason.FIELD, f"{source} metadata.attention: not one weight per position")
-    return tuple(_position(item, weight, source) for item, weight in zip(layout, weights, strict=True))
+    return tuple(parse_position(item, weight, source) for item, weight in zip(layout, weights, strict=True))
 
 
-def _position(item: str, weight: str, source: str) -> Position:
+def parse_position(item: str, weight: str, source: str) -> Position:
+    """One item of a layout with its attention weight.
+
+    **Raises** `Rejected(FIELD | RANGE)`.
+    """
     match = re.fullmatch(r"([ab])(?:\+([1-9][0-9]{0,5}))?|=(0|[1-9][0-9]{0,5})", item)
     if match is None:
         raise Rejected(Reason.FIELD, f"{source} metadata.layout: {item[:20]!r} is not a, b, a+N, b+N or =N")
     holds = match[1] or "="
     offset = int(match[2] or match[3] or 0)
     ends = [_rational(text, source) for text in weight.split(":")]
-    require(len(ends) <= 2 and ends[0] <= ends[-1], Reason.FIELD, f"{source} metadata.attention: {weight[:40]!r}")
+    require(
+        len(ends) <= 2 and ends[0] <= ends[-1],
+        Reason.FIELD,
+        f"{source} metadata.attention: {weight[:40]!r} is not low:high",
+    )
     return Position(holds, offset, ends[0], ends[-1])
 
 
@@ -218,7 +226,7 @@ def _rational(text: str, source: str) -> Fraction:
     require(
         abs(value.numerator) <= high and value.denominator <= high,
         Reason.RANGE,
-        f"{source} metadata.attention",
+        f"{source} metadata.attention: {text!r}; numerators and denominators go up to {high}",
     )
     return value
 
