@@ -116,7 +116,7 @@ def test_a_command_missing_from_the_installation_is_one_line(
         ),
         (InputError(Path("m"), "", "is empty"), "m: is empty"),
         (InputError("m\nn", "\x1b[2J", "is bad"), "m\\nn: \\x1b[2J is bad"),
-        (MalformedError(Reason.DEPTH, "65 levels"), "the text is nested deeper than the limit: 65 levels"),
+        (MalformedError(Reason.JSON, "65 levels"), "the text is not strict JSON: 65 levels"),
         (VerificationError(1, Reason.SIZE, "m"), "step 1: the text is longer than the limit: m"),
         (FileError("m is a symbolic link"), "m is a symbolic link"),
         (FileNotFoundError(2, "No such file or directory", "m"), "m: No such file or directory"),

@@ -18,8 +18,8 @@ from verifier.kernel.certificate import read_certificate
 from verifier.kernel.claim import read_claim
 from verifier.proof.canonical import as_json
 from verifier.proof.documents import CONCLUSION, schema_text
+from verifier.proof.forms import require
 from verifier.proof.reasons import MalformedError
-from verifier.proof.shape import check
 
 DOCUMENTATION = (ROOT / "docs" / "certificate.md").read_text()
 
@@ -31,7 +31,7 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def decodes_conclusion(value: Any) -> None:
-    check(CONCLUSION, as_json(value), "conclusion")
+    require(CONCLUSION, as_json(value), "conclusion")
 
 
 DECODERS: dict[str, Callable[[Any], object]] = {

@@ -138,15 +138,15 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     """(case, step, reason, files)."""
     sig = "dsseEnvelope.signatures.0.sig"
     body = "dsseEnvelope.payload"
-    yield "1-empty", 1, "SYNTAX", {PROOF: b""}
-    yield "1-truncated", 1, "SYNTAX", {PROOF: GOOD[:-10]}
-    yield "1-trailing-data", 1, "SYNTAX", {PROOF: GOOD + b"{}"}
-    yield "1-python-literal", 1, "SYNTAX", {PROOF: b"{'payload': None}"}
-    yield "1-control-character", 1, "SYNTAX", {PROOF: GOOD.replace(b"SHA256", b"SHA\n256", 1)}
-    yield "1-byte-order-mark", 1, "ENCODING", {PROOF: b"\xef\xbb\xbf" + GOOD}
-    yield "1-utf-16", 1, "ENCODING", {PROOF: GOOD.decode().encode("utf-16")}
-    yield "1-not-ascii", 1, "ENCODING", {PROOF: GOOD.replace(b"hint", "hïnt".encode())}
-    yield "1-nested", 1, "DEPTH", {PROOF: b"[" * 65 + b"]" * 65}
+    yield "1-empty", 1, "JSON", {PROOF: b""}
+    yield "1-truncated", 1, "JSON", {PROOF: GOOD[:-10]}
+    yield "1-trailing-data", 1, "JSON", {PROOF: GOOD + b"{}"}
+    yield "1-python-literal", 1, "JSON", {PROOF: b"{'payload': None}"}
+    yield "1-control-character", 1, "JSON", {PROOF: GOOD.replace(b"SHA256", b"SHA\n256", 1)}
+    yield "1-byte-order-mark", 1, "JSON", {PROOF: b"\xef\xbb\xbf" + GOOD}
+    yield "1-utf-16", 1, "JSON", {PROOF: GOOD.decode().encode("utf-16")}
+    yield "1-not-ascii", 1, "NOT_CANONICAL", {PROOF: GOOD.replace(b"hint", "hïnt".encode())}
+    yield "1-nested", 1, "JSON", {PROOF: b"[" * 65 + b"]" * 65}
     for name, text in (
         ("float", "1.0"),
         ("exponent", "1e3"),
@@ -156,16 +156,16 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("beyond-2-53", str(2**53)),
         ("below-2-53", str(-(2**53))),
     ):
-        yield f"1-number-{name}", 1, "NUMBER", {PROOF: b'{"mediaType":%s}' % text.encode()}
+        yield f"1-number-{name}", 1, "JSON", {PROOF: b'{"mediaType":%s}' % text.encode()}
     twice = GOOD.replace(b'{"dsseEnvelope":', b'{"dsseEnvelope":{},"dsseEnvelope":', 1)
-    yield "1-duplicate-envelope", 1, "DUPLICATE", {PROOF: twice}
+    yield "1-duplicate-envelope", 1, "JSON", {PROOF: twice}
     yield (
         "1-duplicate-payload",
         1,
-        "DUPLICATE",
+        "JSON",
         {PROOF: GOOD.replace(b'"payload":', b'"payload":"","payload":', 1)},
     )
-    yield "1-half-a-surrogate-pair", 1, "SURROGATE", {PROOF: b'{"mediaType":"\\ud800"}'}
+    yield "1-half-a-surrogate-pair", 1, "JSON", {PROOF: b'{"mediaType":"\\ud800"}'}
     yield "1-white-space", 1, "NOT_CANONICAL", {PROOF: GOOD.replace(b":", b": ", 1)}
     yield "1-final-newline", 1, "NOT_CANONICAL", {PROOF: GOOD + b"\n"}
     yield "1-escaped-letter", 1, "NOT_CANONICAL", {PROOF: GOOD.replace(b"hint", b"\\u0068int", 1)}
@@ -265,16 +265,16 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     yield "3-other-case", 3, "PAYLOAD_TYPE", payload(good, "application/vnd.In-Toto+json")
     yield "3-with-parameter", 3, "PAYLOAD_TYPE", payload(good, PAYLOAD_TYPE + ";v=1")
 
-    yield "4-not-json", 4, "SYNTAX", payload(b"hello")
+    yield "4-not-json", 4, "JSON", payload(b"hello")
     yield "4-not-an-object", 4, "FIELD", payload(b"[]")
     yield "4-white-space", 4, "NOT_CANONICAL", payload(good + b" ")
     yield (
         "4-duplicate",
         4,
-        "DUPLICATE",
+        "JSON",
         payload(good.replace(b'"predicate":', b'"predicate":{},"predicate":')),
     )
-    yield "4-float", 4, "NUMBER", payload(good.replace(b'"p":59', b'"p":59.0', 1))
+    yield "4-float", 4, "JSON", payload(good.replace(b'"p":59', b'"p":59.0', 1))
     yield (
         "4-statement-of-version-0.1",
         4,
@@ -360,7 +360,7 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     yield (
         "5-claim-is-not-json",
         5,
-        "SYNTAX",
+        "JSON",
         {
             "claim.json": b"all of it",
             **signed(set_at("predicate.claimDigest.sha256", hashlib.sha256(b"all of it").hexdigest())),
@@ -462,9 +462,12 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("logit-bound", "logits.max_error.exponent", -1),
         ("lemmas", "lemmas", {"A": "accuracy"}),
         ("cost", "cost.by_step.arcs", 1),
-        ("true-margin", "accuracy.true_min_margin", [{"mantissa": "1", "exponent": 0}] * 2),
     ):
         yield f"7-other-{name}", 7, "DIFFERENT", signed(set_at(f"{part}.{path}", value))
+    interval = [{"mantissa": "1", "exponent": 0}] * 2
+    exact = {"true_min_margin": interval, "max_deviation": interval, "wrong_inputs": 0, "wrong": []}
+    yield "7-exact-fields", 7, "DIFFERENT", signed(lambda s: s["predicate"]["conclusion"]["accuracy"].update(exact))
+    yield "4-some-exact-fields", 4, "FIELD", signed(set_at(f"{part}.accuracy.true_min_margin", interval))
 
 
 def _reclaim(statement: Any, claim: bytes) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, derive_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from verifier.kernel.forms import Json
 from verifier.proof import canonical
-from verifier.proof.canonical import Json
 from verifier.proof.documents import PREDICATE_TYPE
 from verifier.proof.envelope import encode_bundle, seal
 from verifier.proof.kernel import Kernel, Observer

@@ -10,33 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from verifier.kernel.forms import Form, Integer, Items, Json, Record, Table, Text, choice
+from verifier.kernel.limits import JSON_DEPTH
 from verifier.proof import canonical
-from verifier.proof.canonical import GREATEST_INTEGER, MAX_DEPTH, Json
+from verifier.proof.forms import Extended, Flag, Map, Maybe, require, schema
 from verifier.proof.reasons import MalformedError, Reason
-from verifier.proof.shape import (
-    DYADIC,
-    SHA256,
-    Anything,
-    Constant,
-    Flag,
-    Items,
-    Maybe,
-    Record,
-    Row,
-    Shape,
-    Table,
-    Text,
-    Whole,
-    check,
-    schema,
-)
 
+GREATEST_INTEGER = 10**15 - 1
 INTEGERS = st.integers(-GREATEST_INTEGER, GREATEST_INTEGER)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 VALUES: st.SearchStrategy[Json] = st.recursive(
     st.none() | st.booleans() | INTEGERS | TEXTS,
     lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
-    max_leaves=20,
+    max_leaves=8,
 )
 LIMIT = 1 << 20
 
@@ -84,49 +70,25 @@ def test_any_bytes_are_decoded_or_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    "text",
     [
-        ("", Reason.SYNTAX),
-        ("{", Reason.SYNTAX),
-        ("[1,]", Reason.SYNTAX),
-        ('{"a":1,}', Reason.SYNTAX),
-        ("01", Reason.SYNTAX),
-        ("+1", Reason.SYNTAX),
-        ("0x10", Reason.SYNTAX),
-        ("1_000", Reason.SYNTAX),
-        ("nan", Reason.SYNTAX),
-        ("NaN", Reason.NUMBER),
-        ("Infinity", Reason.NUMBER),
-        ("-Infinity", Reason.NUMBER),
-        ("1.0", Reason.NUMBER),
-        ("1e0", Reason.NUMBER),
-        ("-0", Reason.NUMBER),
-        ("9007199254740992", Reason.NUMBER),
-        ("-9007199254740992", Reason.NUMBER),
-        ("9" * 5000, Reason.NUMBER),
-        ('{"a":1,"a":1}', Reason.DUPLICATE),
-        ('{"a":1,"\\u0061":2}', Reason.DUPLICATE),
-        ('[{"x":{"a":1,"a":1}}]', Reason.DUPLICATE),
-        ('"\\ud800"', Reason.SURROGATE),
-        ('{"\\udfff":1}', Reason.SURROGATE),
-        ('"\\udc00\\ud800"', Reason.SURROGATE),
-        ('"a\nb"', Reason.SYNTAX),
-        ('"é"', Reason.ENCODING),
-        ("1 2", Reason.SYNTAX),
-        ("[" * 65 + "]" * 65, Reason.DEPTH),
-        ("\ufeff1", Reason.ENCODING),
+        *("", "{", "[1,]", '{"a":1,}', "01", "+1", "0x10", "1_000", "nan", "1 2", '"a\nb"', "\ufeff1"),
+        *("NaN", "Infinity", "-Infinity", "1.0", "1e0", "-0", "1" + "0" * 15, "-1" + "0" * 15, "9" * 5000),
+        *('{"a":1,"a":1}', '{"a":1,"\\u0061":2}', '[{"x":{"a":1,"a":1}}]'),
+        *('"\\ud800"', '{"\\udfff":1}', '"\\udc00\\ud800"'),
+        "[" * (JSON_DEPTH + 1) + "]" * (JSON_DEPTH + 1),
     ],
 )
-def test_refused(text: str, reason: Reason) -> None:
+def test_refused(text: str) -> None:
     with pytest.raises(MalformedError) as caught:
         canonical.decode(text.encode(), LIMIT)
-    assert caught.value.reason is reason
+    assert caught.value.reason is Reason.JSON
 
 
 def test_limits_are_reached_and_not_passed() -> None:
     for value in (GREATEST_INTEGER, -GREATEST_INTEGER):
         assert canonical.decode(str(value).encode(), LIMIT) == value
-    deepest = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+    deepest = b"[" * JSON_DEPTH + b"]" * JSON_DEPTH
     assert canonical.decode_canonical(deepest, LIMIT) is not None
     assert canonical.decode(b'"' + b"[" * 1000 + b'\\"{"', LIMIT) == "[" * 1000 + '"{'
     assert canonical.decode(b"[1]", 3) == [1]
@@ -135,7 +97,7 @@ def test_limits_are_reached_and_not_passed() -> None:
     assert caught.value.reason is Reason.SIZE
 
 
-@pytest.mark.parametrize("value", [0.5, float("nan"), {1: 2}, (1,), {1}, b"x", 2**53, "\ud800", [[0.5]]])
+@pytest.mark.parametrize("value", [float("nan"), {1}, b"x", {b"x": 1}, {1: 2, "a": 3}])
 def test_what_cannot_be_encoded(value: Any) -> None:
     with pytest.raises(MalformedError):
         canonical.encode(value)
@@ -146,7 +108,7 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     endless.append(endless)
     with pytest.raises(MalformedError) as caught:
         canonical.encode(endless)
-    assert caught.value.reason is Reason.DEPTH
+    assert caught.value.reason is Reason.FIELD
 
 
 def test_documents_become_json() -> None:
@@ -157,19 +119,17 @@ def test_documents_become_json() -> None:
         canonical.as_json({"a": b"bytes"})
 
 
-SHAPES: list[Shape] = [
-    Constant("x"),
-    Text("[a-z]+", 3, "lower case"),
-    Whole(-1, 3),
+FORMS: list[Form] = [
+    choice("x"),
+    Text("[a-z]+", "lower case", 3),
+    Integer(-1, 3),
     Flag(),
     Maybe(Flag()),
-    Items(Whole(), 1, 2),
-    Row((Flag(), Whole())),
-    Record({"a": Flag(), "b": Whole()}, optional=frozenset({"b"})),
-    Table("[a-z]", Flag(), 2),
-    Anything("an object"),
-    SHA256,
-    DYADIC,
+    Items(Integer(0, 9), 1, 2),
+    Table((Integer(0, 1), Integer(0, 2)), 0, 1),
+    Record({"a": Flag(), "b": Integer(0, 9)}),
+    Extended(Record({"a": Flag()}), Record({"b": Integer(0, 9)})),
+    Map(Text("[a-z]", "a letter"), Flag(), 2),
 ]
 SAMPLES: list[Json] = [
     None,
@@ -184,12 +144,13 @@ SAMPLES: list[Json] = [
     "xyz",
     "xyzz",
     "X",
-    "a" * 64,
-    "a" * 65,
     [],
     [0],
     [True, 0],
     [0, True],
+    [[0, 2]],
+    [[1, 1], [0, 0]],
+    [[2, 0]],
     [0, 1, 2],
     {},
     {"a": True},
@@ -198,21 +159,16 @@ SAMPLES: list[Json] = [
     {"a": True, "b": 0, "c": 0},
     {"b": 0},
     {"A": True},
-    {"mantissa": "-12", "exponent": 3},
-    {"mantissa": "-0", "exponent": 3},
-    {"mantissa": "012", "exponent": 3},
-    {"mantissa": 12, "exponent": 3},
-    {"mantissa": "1", "exponent": 10**6},
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=repr)
-def test_a_form_and_its_schema_say_the_same(shape: Shape) -> None:
-    validator = Draft202012Validator(schema(shape))
+@pytest.mark.parametrize("form", FORMS, ids=repr)
+def test_a_form_and_its_schema_say_the_same(form: Form) -> None:
+    validator = Draft202012Validator(schema(form))
     accepted = 0
     for sample in SAMPLES:
         try:
-            check(shape, sample, "sample")
+            require(form, sample, "sample")
             fits = True
         except MalformedError:
             fits = False

@@ -19,16 +19,16 @@ from tests.proof.proof_support import RELEASE, policy_text, sign
 from tests.proof.test_proof_verify import leaves, mutants
 from verifier.explain.explanation import explain
 from verifier.kernel import Rejected, check, conclusion
+from verifier.kernel.forms import Json
 from verifier.model import decode, fold
 from verifier.proof import canonical
-from verifier.proof.canonical import Json
 from verifier.proof.documents import CERTIFICATE, CONCLUSION
 from verifier.proof.envelope import decode_bundle
+from verifier.proof.forms import require as check_form
 from verifier.proof.gate import GateResult, gate
 from verifier.proof.kernel import conclusion_value
 from verifier.proof.policy import parse_policy, read_policy
 from verifier.proof.reasons import Reason, VerificationError
-from verifier.proof.shape import check as check_form
 from verifier.proof.sign import make_proof
 from verifier.proof.statement import sha256
 from verifier.proof.verify import verify

@@ -19,9 +19,10 @@ from tests.proof.proof_support import (
 )
 from verifier.errors import InputError
 from verifier.kernel import claim as kernel_claim
-from verifier.proof.documents import CLAIM, SEMANTICS, STRATEGIES
+from verifier.kernel.claim import SEMANTICS, STRATEGIES
+from verifier.kernel.forms import Text
+from verifier.proof.documents import CLAIM
 from verifier.proof.policy import Rule, parse_policy, read_policy, shortfalls
-from verifier.proof.shape import Text
 from verifier.proof.statement import Facts
 
 FACTS = Facts(

@@ -10,7 +10,7 @@ import numpy as np
 from verifier.kernel import limits
 from verifier.kernel.arrays import Ints, integers
 from verifier.kernel.claim import require_format
-from verifier.kernel.forms import DIGEST, Integer, Items, Record, Table, Text, decode, read
+from verifier.kernel.forms import DIGEST, Integer, Items, Record, Table, Text, decode
 from verifier.kernel.reasons import Reason, require
 
 FORMAT = "verifier-certificate/2"
@@ -104,7 +104,7 @@ def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
     """
     value = decode(data, source, limits.CERTIFICATE_BYTES)
     require_format(value, FORMAT, source)
-    fields = read(FORM, value, source)
+    fields = FORM.read(value, source)
     p, n, rows = fields["p"], fields["neurons"], fields["directions"]
     require(len({len(row) for row in rows}) == 1, Reason.FIELD, f"{source}.directions: rows of different length")
     families = tuple(_family(item) for item in fields["families"])

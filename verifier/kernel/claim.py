@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from verifier.kernel import limits
-from verifier.kernel.forms import DIGEST, Integer, Record, Text, choice, decode, read
+from verifier.kernel.forms import DIGEST, Integer, Record, Text, choice, decode
 from verifier.kernel.reasons import Reason, require
 
 FORMAT = "verifier-claim/2"
@@ -61,7 +61,7 @@ def read_claim(data: bytes, source: str = "claim") -> Claim:
     """
     value = decode(data, source, limits.CLAIM_BYTES)
     require_format(value, FORMAT, source)
-    fields = read(FORM, value, source)
+    fields = FORM.read(value, source)
     require(fields["task"] == TASK, Reason.TASK, f"{source}.task: not {TASK!r}")
     p, certified = fields["p"], fields["certified_inputs"]
     require(certified <= p * p, Reason.RANGE, f"{source}.certified_inputs: {certified} is above p² = {p * p}")

@@ -1,7 +1,7 @@
 """Strict JSON: one decoder, and forms declared as data, for claims, certificates and model headers.
 
 Accepted: UTF-8, objects without repeated names, integers of bounded length, strings, lists. Refused before they can do
-harm: floats, NaN, huge integers, deep nesting, trailing data. A form says what a value must be; `read` refuses
+harm: floats, NaN, huge integers, deep nesting, trailing data. A form says what a value must be; its `read` refuses
 everything else. The JSON Schemas in the documentation are made from the same forms.
 """
 
@@ -12,12 +12,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from verifier.kernel.limits import JSON_DEPTH, JSON_DIGITS, TEXT
 from verifier.kernel.reasons import Reason, Rejected, require
 
 Json = dict[str, "Json"] | list["Json"] | str | int | bool | None
+
+
+class Form(Protocol):
+    """What a value must be."""
+
+    def read(self, value: Json, where: str) -> Any:
+        """`value`, which is of the form: integers, strings, lists and dicts.
+
+        **Raises** `Rejected(FIELD | RANGE | SIZE)`, naming the field.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +37,39 @@ class Integer:
     low: int
     high: int
 
+    def read(self, value: Json, where: str) -> int:
+        return self.column([value], where)[0]
+
+    def column(self, values: Sequence[Json], where: str) -> list[int]:
+        """All of `values`."""
+        if not set(map(type, values)) <= {int}:
+            raise Rejected(Reason.FIELD, f"{where}: not an integer")
+        numbers: list[int] = list(values)  # type: ignore[arg-type]
+        for number in (min(numbers, default=self.low), max(numbers, default=self.low)):
+            fits = self.low <= number <= self.high
+            require(fits, Reason.RANGE, f"{where}: {number} is not {self.low} to {self.high}")
+        return numbers
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string of at most `TEXT` characters that matches `pattern` as a whole; `what` says that in words."""
+    """A string of at most `most` characters that matches `pattern` as a whole; `what` says that in words."""
 
     pattern: str = r"(?s).*"
     what: str = "a string"
+    most: int = TEXT
+
+    def read(self, value: Json, where: str) -> str:
+        if not isinstance(value, str) or len(value) > self.most or re.fullmatch(self.pattern, value) is None:
+            raise Rejected(Reason.FIELD, f"{where}: not {self.what} (of at most {self.most} characters)")
+        return value
+
+
+def _list(value: Json, least: int, most: int, where: str) -> list[Json]:
+    if not isinstance(value, list):
+        raise Rejected(Reason.FIELD, f"{where}: not a list")
+    require(least <= len(value) <= most, Reason.SIZE, f"{where}: {len(value)} items, not {least} to {most}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +80,28 @@ class Items:
     least: int
     most: int
 
+    def read(self, value: Json, where: str) -> list[Any]:
+        items = _list(value, self.least, self.most, where)
+        if isinstance(self.of, Integer):
+            return self.of.column(items, where)
+        return [self.of.read(item, f"{where}[{index}]") for index, item in enumerate(items)]
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A list of at most `most` rows of integers, `columns` giving the range of each place."""
+    """A list of `least` to `most` rows of integers, `columns` giving the range of each place; it is read by column."""
 
     columns: tuple[Integer, ...]
     least: int
     most: int
+
+    def read(self, value: Json, where: str) -> list[list[int]]:
+        width, rows = len(self.columns), _list(value, self.least, self.most, where)
+        if not all(isinstance(row, list) and len(row) == width for row in rows):
+            raise Rejected(Reason.FIELD, f"{where}: not {width} numbers in every row")
+        flat: list[Json] = list(chain.from_iterable(rows))  # type: ignore[arg-type]
+        columns = [form.column(flat[place::width], where) for place, form in enumerate(self.columns)]
+        return [list(row) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +110,15 @@ class Record:
 
     fields: dict[str, Form]
 
+    def read(self, value: Json, where: str) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise Rejected(Reason.FIELD, f"{where}: not an object")
+        for name in sorted(self.fields.keys() ^ value.keys()):
+            state = "missing" if name in self.fields else "unknown"
+            raise Rejected(Reason.FIELD, f"{where}: field {name[:60]!r} is {state}")
+        return {name: form.read(value[name], f"{where}.{name}") for name, form in self.fields.items()}
 
-Form = Integer | Text | Items | Table | Record
+
 DIGEST = Text("[0-9a-f]{64}", "a SHA-256 in lower-case hex")
 
 
@@ -121,55 +178,3 @@ def decode(data: bytes, source: str, most_bytes: int) -> Json:
     except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
         raise Rejected(Reason.JSON, f"{source}: {error}") from None
     return value
-
-
-def read(form: Form, value: Json, where: str) -> Any:
-    """`value`, which is of the form: integers, strings, lists and dicts.
-
-    **Raises** `Rejected(FIELD | RANGE | SIZE)`, naming the field.
-    """
-    if isinstance(form, Integer):
-        return _integers(form, [value], where)[0]
-    if isinstance(form, Text):
-        if not isinstance(value, str) or len(value) > TEXT or re.fullmatch(form.pattern, value) is None:
-            raise Rejected(Reason.FIELD, f"{where}: not {form.what} (of at most {TEXT} characters)")
-        return value
-    if isinstance(form, Record):
-        if not isinstance(value, dict):
-            raise Rejected(Reason.FIELD, f"{where}: not an object")
-        for name in sorted(form.fields.keys() ^ value.keys()):
-            state = "missing" if name in form.fields else "unknown"
-            raise Rejected(Reason.FIELD, f"{where}: field {name[:60]!r} is {state}")
-        return {name: read(of, value[name], f"{where}.{name}") for name, of in form.fields.items()}
-    if not isinstance(value, list):
-        raise Rejected(Reason.FIELD, f"{where}: not a list")
-    require(
-        form.least <= len(value) <= form.most,
-        Reason.SIZE,
-        f"{where}: {len(value)} items, not {form.least} to {form.most}",
-    )
-    if isinstance(form, Table):
-        width = len(form.columns)
-        if not all(isinstance(row, list) and len(row) == width for row in value):
-            raise Rejected(Reason.FIELD, f"{where}: not {width} numbers in every row")
-        flat = list(chain.from_iterable(value))  # type: ignore[arg-type]
-        return [list(row) for row in zip(*(_column(flat, form, place, where) for place in range(width)), strict=True)]
-    if isinstance(form.of, Integer):
-        return _integers(form.of, value, where)
-    return [read(form.of, item, f"{where}[{index}]") for index, item in enumerate(value)]
-
-
-def _column(flat: Sequence[Json], form: Table, place: int, where: str) -> list[int]:
-    return _integers(form.columns[place], flat[place :: len(form.columns)], where)
-
-
-def _integers(form: Integer, values: Sequence[Json], where: str) -> list[int]:
-    if not set(map(type, values)) <= {int}:
-        raise Rejected(Reason.FIELD, f"{where}: not an integer")
-    numbers: list[int] = list(values)  # type: ignore[arg-type]
-    if numbers:
-        for number in (min(numbers), max(numbers)):
-            require(
-                form.low <= number <= form.high, Reason.RANGE, f"{where}: {number} is not {form.low} to {form.high}"
-            )
-    return numbers

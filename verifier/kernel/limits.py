@@ -5,7 +5,7 @@ HEADER_BYTES = 1 << 20
 CERTIFICATE_BYTES = 1 << 25
 CLAIM_BYTES = 1 << 16
 JSON_DEPTH = 12
-JSON_DIGITS = 30
+JSON_DIGITS = 15  # below 2^53: readers that keep numbers in binary64 read them exactly
 TEXT = 1 << 16
 
 MODULUS = 4096

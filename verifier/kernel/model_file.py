@@ -17,7 +17,7 @@ import numpy as np
 from verifier.kernel import limits
 from verifier.kernel.claim import TASK
 from verifier.kernel.enclosure import Enclosed
-from verifier.kernel.forms import Integer, Items, Json, Record, Text, choice, decode, read
+from verifier.kernel.forms import Integer, Items, Json, Record, Text, choice, decode
 from verifier.kernel.reasons import Reason, Rejected, require
 
 WEIGHT_BITS = 31  # of the largest entry of a tensor
@@ -123,9 +123,9 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     form = raw.get("format")
     if not isinstance(form, str) or form not in METADATA:
         raise Rejected(Reason.FORMAT, f"{source} metadata.format: not {TRANSFORMER!r} or {CIRCUIT!r}")
-    metadata = read(METADATA[form], raw, f"{source} metadata")  # provenance: for people, bounded and not used
+    metadata = METADATA[form].read(raw, f"{source} metadata")  # provenance: for people, bounded and not used
     require(metadata["task"] == TASK, Reason.TASK, f"{source} metadata.task: not {TASK!r}")
-    p = read(Integer(3, limits.MODULUS), int(metadata["p"]), f"{source} metadata.p")
+    p = Integer(3, limits.MODULUS).read(int(metadata["p"]), f"{source} metadata.p")
     spans = _spans(entries, source)
     body = memoryview(data)[8 + length :]
     _require_tiling(spans, len(body), source)
@@ -162,7 +162,7 @@ def _spans(entries: dict[str, Json], source: str) -> dict[str, _Span]:
     spans = {}
     for name, value in entries.items():
         where = f"{source} {name[:60]}"
-        fields = read(TENSOR, value, where)
+        fields = TENSOR.read(value, where)
         shape, (start, end) = tuple(fields["shape"]), fields["data_offsets"]
         size = prod(shape) * (4 if fields["dtype"] == "F32" else 8)
         require(end - start == size, Reason.LAYOUT, f"{where}: {end - start} bytes for {size} bytes of data")

@@ -1,8 +1,7 @@
 """The forms of the JSON documents that belong to a proof: claim, certificate, conclusion and statement.
 
-The kernel reads claims and certificates with decoders of its own, since it imports nothing from here; tests
-hold the two against each other. The JSON Schemas in `docs/schemas/` are written from these forms (`python
--m verifier.proof.documents docs/schemas`), and a test compares them.
+Those of claims and certificates are the kernel's own. `python -m verifier.proof.documents FOLDER` writes all as JSON
+Schemas.
 """
 
 from __future__ import annotations
@@ -11,105 +10,72 @@ import json
 import sys
 from pathlib import Path
 
+from verifier.kernel import certificate, claim, limits
+from verifier.kernel.claim import SEMANTICS, STRATEGIES, TASK
+from verifier.kernel.forms import DIGEST, Form, Integer, Items, Record, Text, choice
 from verifier.proof.envelope import BUNDLE
-from verifier.proof.shape import (
-    DYADIC,
-    SHA256,
-    Constant,
-    Flag,
-    Items,
-    Maybe,
-    Record,
-    Row,
-    Shape,
-    Table,
-    Text,
-    Whole,
-    schema,
-)
+from verifier.proof.forms import Extended, Flag, Map, Maybe, schema
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://modular-addition-verifier.invalid/proof/v2"
-TASK = "(a + b) mod p"
-STRATEGIES = ("linear", "exact", "semi-linear")
-SEMANTICS = ("real", "binary32", "tf32", "bfloat16")
-
 STEM = r"[A-Za-z0-9]+(?:(?:\.|[-_]+)[A-Za-z0-9]+)*"
 """Names of models: no separators, no `..`, nothing hidden, nothing a shell or a report has to quote."""
-MODEL_NAME = Text(rf"{STEM}\.safetensors", 128, "a plain file name that ends in .safetensors")
+MODEL_NAME = Text(rf"{STEM}\.safetensors", "a plain file name that ends in .safetensors", 128)
 
-_MODULUS = Whole(3, 4096)
-_INPUTS = Whole(0, 4096**2)
-_INPUT = Whole(0, 4095)
-_NEURONS = Whole(1, 1 << 16)
-_FREQUENCY = Whole(1, 2047)
-_PHASE = Whole(0, (1 << 32) - 1)
-_PROFILE = Whole(-(8 << 24), 8 << 24)
-_NEURON = Whole(0, (1 << 16) - 1)
-_DIRECTION = Whole(-(1 << 24), 1 << 24)
-_NODES = Whole(64, 4096)
-_FRACTION = Text("-?[0-9]{1,32}(/[1-9][0-9]{0,31})?", 65, "an exact fraction")
-_INTERVAL = Row((DYADIC, DYADIC))
-_BY_FREQUENCY = Table("[1-9][0-9]{0,3}", DYADIC, 2048)
+_COUNT = Integer(0, 10**limits.JSON_DIGITS - 1)
+_INPUTS = Integer(0, limits.MODULUS**2)
+_INPUT = Integer(0, limits.MODULUS - 1)
+_NEURONS = Integer(1, limits.NEURONS)
+_FREQUENCY = Integer(1, limits.MODULUS // 2)
+_DYADIC = Record(
+    {"mantissa": Text("0|-?[1-9][0-9]*", "an integer in decimal", 400), "exponent": Integer(-(1 << 14), 1 << 14)}
+)
+"""The exact number mantissa * 2^exponent."""
+_FRACTION = Text("-?[0-9]{1,32}(/[1-9][0-9]{0,31})?", "an exact fraction", 65)
+_INTERVAL = Items(_DYADIC, 2, 2)
+_BY_FREQUENCY = Map(Text("[1-9][0-9]{0,3}", "a frequency"), _DYADIC, 2048)
+_STRATEGY, _SEMANTICS = choice(*STRATEGIES), choice(*SEMANTICS)
 
-STRATEGY = Text("|".join(STRATEGIES), 16, "one of " + ", ".join(STRATEGIES))
-ARITHMETIC = Text("|".join(SEMANTICS), 16, "one of " + ", ".join(SEMANTICS))
-
-CLAIM = Record(
+CLAIM = Record(claim.FORM.fields | {"format": choice(claim.FORMAT), "task": choice(TASK)})
+CERTIFICATE = Record(certificate.FORM.fields | {"format": choice(certificate.FORMAT)})
+_ACCURACY = Record(
     {
-        "format": Constant("verifier-claim/2"),
-        "task": Constant(TASK),
-        "p": _MODULUS,
-        "model_sha256": SHA256,
-        "strategy": STRATEGY,
-        "semantics": ARITHMETIC,
+        "strategy": _STRATEGY,
+        "semantics": _SEMANTICS,
         "certified_inputs": _INPUTS,
-    },
-    "For at least certified_inputs of the p^2 inputs (a, b) the largest logit is that of (a + b) mod p.",
+        "total_inputs": Integer(9, limits.MODULUS**2),
+        "explained_inputs": _INPUTS,
+        "gap_error": Maybe(_DYADIC),
+        "min_margin": _DYADIC,
+        "floating_point": _DYADIC,
+        "uncertified_inputs": _INPUTS,
+        "uncertified": Items(Record({"a": _INPUT, "b": _INPUT, "margin": _DYADIC}), 0, 256),
+    }
 )
-
-CERTIFICATE = Record(
+_WRONG = Record({"a": _INPUT, "b": _INPUT, "answer": Integer(0, limits.OUTPUTS - 1), "margin": _DYADIC})
+_EXACT = Record(
     {
-        "format": Constant("verifier-certificate/2"),
-        "model_sha256": SHA256,
-        "p": _MODULUS,
-        "neurons": _NEURONS,
-        "amplitude_exponent": Whole(-1200, 1200),
-        "directions": Items(Items(_DIRECTION, 1, 64), 3, 1 << 14),
-        "families": Items(
-            Record(
-                {
-                    "frequency": _FREQUENCY,
-                    "dc": _PROFILE,
-                    "profile": Items(Row((_PROFILE, _PROFILE, _PROFILE, _PROFILE)), 1, 8),
-                    "outputs": Whole(1, 4),
-                    "members": Items(Row((_NEURON, Whole(1, 1 << 32), _PHASE)), 1, 1 << 16),
-                }
-            ),
-            0,
-            256,
-        ),
-        "others": Items(Record({"frequency": _FREQUENCY, "neurons": Items(_NEURON, 1, 1 << 16)}), 0, 256),
-        "nodes": _NODES,
-        "boxes": Items(Record({"frequency": _FREQUENCY, "whole": _PHASE, "half": _PHASE}), 0, 256),
-    },
-    "An untrusted explanation of a model; the kernel checks it. Units: docs/certificate.md.",
+        "true_min_margin": _INTERVAL,
+        "max_deviation": _INTERVAL,
+        "wrong_inputs": _INPUTS,
+        "wrong": Items(_WRONG, 0, 256),
+    }
 )
-
+"""What the exact strategy adds."""
 CONCLUSION = Record(
     {
-        "format": Constant("verifier-conclusion/2"),
-        "theorem": Text("[ -~]+", 1 << 14, "the theorem in words"),
+        "format": choice("verifier-conclusion/2"),
+        "theorem": Text("[ -~]+", "the theorem in words", 1 << 14),
         "model": Record(
             {
-                "sha256": SHA256,
-                "p": _MODULUS,
-                "outputs": Whole(3, 1 << 14),
+                "sha256": DIGEST,
+                "p": Integer(3, limits.MODULUS),
+                "outputs": Integer(3, limits.OUTPUTS),
                 "neurons": _NEURONS,
-                "parameters": Whole(1),
+                "parameters": Integer(1, _COUNT.high),
                 "attention": Record(
                     {
-                        "kind": Text("none|declared|softmax", 16, "none, declared or softmax"),
+                        "kind": choice("none", "declared", "softmax"),
                         "ranges": Items(Items(_FRACTION, 2, 2), 0, 64),
                     }
                 ),
@@ -117,19 +83,19 @@ CONCLUSION = Record(
         ),
         "claim": Record(
             {
-                "sha256": SHA256,
-                "strategy": STRATEGY,
-                "semantics": ARITHMETIC,
+                "sha256": DIGEST,
+                "strategy": _STRATEGY,
+                "semantics": _SEMANTICS,
                 "certified_inputs": _INPUTS,
             }
         ),
         "certificate": Record(
             {
-                "sha256": SHA256,
-                "families": Whole(),
-                "directions": Whole(1, 64),
-                "others": Whole(),
-                "nodes": _NODES,
+                "sha256": DIGEST,
+                "families": _COUNT,
+                "directions": Integer(1, limits.DIRECTIONS),
+                "others": _COUNT,
+                "nodes": Integer(64, limits.NODES),
             }
         ),
         "quadrature": Items(
@@ -137,13 +103,13 @@ CONCLUSION = Record(
                 {
                     "frequency": _FREQUENCY,
                     "neurons": _NEURONS,
-                    "rectangle": DYADIC,
-                    "harmonic": DYADIC,
-                    "arc_sum": DYADIC,
-                    "bound": DYADIC,
-                    "relative_bound": DYADIC,
-                    "network_error": DYADIC,
-                    "amplitude": DYADIC,
+                    "rectangle": _DYADIC,
+                    "harmonic": _DYADIC,
+                    "arc_sum": _DYADIC,
+                    "bound": _DYADIC,
+                    "relative_bound": _DYADIC,
+                    "network_error": _DYADIC,
+                    "amplitude": _DYADIC,
                 }
             ),
             0,
@@ -151,77 +117,56 @@ CONCLUSION = Record(
         ),
         "logits": Record(
             {
-                "max_error": DYADIC,
+                "max_error": _DYADIC,
                 "budget": Record(
                     {
                         "quadrature": _BY_FREQUENCY,
                         "profile": _BY_FREQUENCY,
-                        "other_frequencies": DYADIC,
-                        "output_rest": DYADIC,
-                        "fixed_point": DYADIC,
-                        "attention": DYADIC,
+                        "other_frequencies": _DYADIC,
+                        "output_rest": _DYADIC,
+                        "fixed_point": _DYADIC,
+                        "attention": _DYADIC,
                     }
                 ),
             }
         ),
-        "closed_form": Record({"least_gap": DYADIC, "error": DYADIC, "explains_all": Flag()}),
-        "accuracy": Record(
-            {
-                "strategy": STRATEGY,
-                "semantics": ARITHMETIC,
-                "certified_inputs": _INPUTS,
-                "total_inputs": Whole(9, 4096**2),
-                "explained_inputs": _INPUTS,
-                "gap_error": Maybe(DYADIC),
-                "min_margin": DYADIC,
-                "floating_point": DYADIC,
-                "uncertified_inputs": _INPUTS,
-                "uncertified": Items(Record({"a": _INPUT, "b": _INPUT, "margin": DYADIC}), 0, 256),
-                "true_min_margin": _INTERVAL,
-                "max_deviation": _INTERVAL,
-                "wrong_inputs": _INPUTS,
-                "wrong": Items(
-                    Record({"a": _INPUT, "b": _INPUT, "answer": Whole(0, (1 << 14) - 1), "margin": DYADIC}), 0, 256
-                ),
-            },
-            optional=frozenset({"true_min_margin", "max_deviation", "wrong_inputs", "wrong"}),
-        ),
-        "lemmas": Table("[A-Z]", Text("[ -~]+", 512, "a lemma in words"), 26),
-        "precision": Whole(2, 1 << 20),
+        "closed_form": Record({"least_gap": _DYADIC, "error": _DYADIC, "explains_all": Flag()}),
+        "accuracy": Extended(_ACCURACY, _EXACT),
+        "lemmas": Map(Text("[A-Z]", "a letter"), Text("[ -~]+", "a lemma in words", 512), 26),
+        "precision": Integer(2, 1 << 20),
         "cost": Record(
             {
-                "parameters": Whole(1),
-                "events": Whole(),
-                "operations": Whole(),
-                "per_parameter": Text("[0-9]+\\.[0-9]{3}", 32, "a decimal, rounded up"),
-                "brute_force": Whole(),
-                "by_step": Table("[ -~]{1,64}", Whole(), 64),
+                "parameters": Integer(1, _COUNT.high),
+                "events": _COUNT,
+                "operations": _COUNT,
+                "per_parameter": Text("[0-9]+\\.[0-9]{3}", "a decimal, rounded up", 32),
+                "brute_force": _COUNT,
+                "by_step": Map(Text("[ -~]{1,64}", "a step"), _COUNT, 64),
             }
         ),
-    },
-    "What the kernel concluded. Bounds are exact dyadic numbers, rounded outward.",
+    }
 )
+"""What the kernel concluded. Bounds are exact dyadic numbers, rounded outward."""
 
-_DIGEST = Record({"sha256": SHA256})
+_DIGEST = Record({"sha256": DIGEST})
 STATEMENT = Record(
     {
-        "_type": Constant(STATEMENT_TYPE),
+        "_type": choice(STATEMENT_TYPE),
         "subject": Items(Record({"name": MODEL_NAME, "digest": _DIGEST}), 1, 1),
-        "predicateType": Constant(PREDICATE_TYPE),
+        "predicateType": choice(PREDICATE_TYPE),
         "predicate": Record(
             {
                 "claim": CLAIM,
                 "claimDigest": _DIGEST,
                 "certificateDigest": _DIGEST,
                 "conclusion": CONCLUSION,
-                "environment": Table("[a-z][a-z-]*", Text("[0-9A-Za-z.+_-]+", 64, "a version"), 16),
+                "environment": Map(Text("[a-z][a-z-]*", "a name"), Text("[0-9A-Za-z.+_-]+", "a version", 64), 16),
             }
         ),
-    },
-    "An in-toto statement that a claim about a model has been proved.",
+    }
 )
 
-SCHEMAS: dict[str, tuple[str, Shape]] = {
+SCHEMAS: dict[str, tuple[str, Form]] = {
     "bundle": ("proof.sigstore.json", BUNDLE),
     "statement": ("the payload of a proof", STATEMENT),
     "claim": ("claim.json", CLAIM),
@@ -233,9 +178,9 @@ SCHEMAS: dict[str, tuple[str, Shape]] = {
 
 def schema_text(name: str) -> str:
     """The JSON Schema of that name, as it is published."""
-    title, shape = SCHEMAS[name]
+    title, form = SCHEMAS[name]
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title}
-    return json.dumps(head | schema(shape), indent=1) + "\n"
+    return json.dumps(head | schema(form), indent=1) + "\n"
 
 
 def main(folder: Path) -> None:

@@ -14,30 +14,30 @@ import binascii
 from dataclasses import dataclass
 from typing import cast
 
+from verifier.kernel.forms import Items, Json, Record, Text, choice
 from verifier.proof import canonical
-from verifier.proof.canonical import Json
+from verifier.proof.forms import require
 from verifier.proof.keys import PublicKey, SigningKey
 from verifier.proof.reasons import MalformedError, Reason
-from verifier.proof.shape import Constant, Items, Record, Text, check
 
 MEDIA_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 MAX_BUNDLE_BYTES = 1 << 20
 MAX_SIGNATURE = 256  # characters of base64; a DER signature over P-256 needs 96
 
-KEYID = Text("SHA256:[A-Za-z0-9+/]{43}", 50, "an SSH fingerprint, SHA256: and 43 characters of base64")
+KEYID = Text("SHA256:[A-Za-z0-9+/]{43}", "an SSH fingerprint, SHA256: and 43 characters of base64", 50)
 BUNDLE = Record(
     {
-        "mediaType": Constant(MEDIA_TYPE),
+        "mediaType": choice(MEDIA_TYPE),
         "verificationMaterial": Record({"publicKey": Record({"hint": KEYID})}),
         "dsseEnvelope": Record(
             {
-                "payload": Text("[A-Za-z0-9+/]*={0,2}", MAX_BUNDLE_BYTES, "standard base64"),
-                "payloadType": Text("[!-~]*", 256, "a media type"),
+                "payload": Text("[A-Za-z0-9+/]*={0,2}", "standard base64", MAX_BUNDLE_BYTES),
+                "payloadType": Text("[!-~]*", "a media type", 256),
                 "signatures": Items(
                     Record(
                         {
                             "keyid": KEYID,
-                            "sig": Text("[A-Za-z0-9+/]*={0,2}", MAX_SIGNATURE, "standard base64"),
+                            "sig": Text("[A-Za-z0-9+/]*={0,2}", "standard base64", MAX_SIGNATURE),
                         }
                     ),
                     1,
@@ -45,9 +45,9 @@ BUNDLE = Record(
                 ),
             }
         ),
-    },
-    "A Sigstore bundle of version 0.3 with one DSSE signature by a public key.",
+    }
 )
+"""A Sigstore bundle of version 0.3 with one DSSE signature by a public key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def encode_bundle(bundle: Bundle) -> bytes:
     data = canonical.encode(value)
     if len(data) > MAX_BUNDLE_BYTES:
         raise MalformedError(Reason.SIZE, f"the bundle has more than {MAX_BUNDLE_BYTES} bytes")
-    check(BUNDLE, value, "bundle")
+    require(BUNDLE, value, "bundle")
     return data
 
 
@@ -119,7 +119,7 @@ def decode_bundle(data: bytes) -> Bundle:
     **Raises** `MalformedError`.
     """
     value = canonical.decode_canonical(data, MAX_BUNDLE_BYTES)
-    check(BUNDLE, value, "bundle")
+    require(BUNDLE, value, "bundle")
     fields = cast(dict[str, dict[str, dict[str, str]]], value)
     envelope = cast(dict[str, str], fields["dsseEnvelope"])
     (signature,) = cast(dict[str, list[dict[str, str]]], fields["dsseEnvelope"])["signatures"]

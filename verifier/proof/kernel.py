@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from verifier.proof.canonical import Json, as_json
+from verifier.kernel.forms import Json
+from verifier.proof.canonical import as_json
 from verifier.proof.reasons import MalformedError, Reason
 
 Observer = Callable[[str, int, int], None]

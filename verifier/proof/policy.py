@@ -50,7 +50,7 @@ from typing import Literal, NoReturn, cast
 
 from verifier.errors import InputError
 from verifier.files import FileError, read_limited
-from verifier.proof.documents import SEMANTICS
+from verifier.kernel.claim import SEMANTICS
 from verifier.proof.keys import MAX_KEY_BYTES, PublicKey, parse_public_key
 from verifier.proof.statement import Facts
 

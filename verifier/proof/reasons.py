@@ -13,12 +13,7 @@ class Reason(Enum):
 
     # The bytes are not a proof.
     SIZE = "the text is longer than the limit"
-    ENCODING = "the text is not ASCII"
-    DEPTH = "the text is nested deeper than the limit"
-    SYNTAX = "the text is not JSON"
-    NUMBER = "a number is not an integer between -(2^53 - 1) and 2^53 - 1"
-    DUPLICATE = "a name is repeated in an object"
-    SURROGATE = "a string has half of a surrogate pair"
+    JSON = "the text is not strict JSON"
     NOT_CANONICAL = "the text is not the canonical encoding of its content"
     FIELD = "a field is missing, unknown or of the wrong form"
     BASE64 = "a string is not strict base64"
@@ -61,12 +56,7 @@ class Reason(Enum):
 _MALFORMED = frozenset(
     {
         Reason.SIZE,
-        Reason.ENCODING,
-        Reason.DEPTH,
-        Reason.SYNTAX,
-        Reason.NUMBER,
-        Reason.DUPLICATE,
-        Reason.SURROGATE,
+        Reason.JSON,
         Reason.NOT_CANONICAL,
         Reason.FIELD,
         Reason.BASE64,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import platform
 
 from verifier import __version__
+from verifier.kernel.forms import Json
 from verifier.proof import canonical
-from verifier.proof.canonical import Json
 from verifier.proof.envelope import Bundle, encode_bundle, seal
 from verifier.proof.kernel import conclusion_value
 from verifier.proof.keys import SigningKey
 from verifier.proof.reasons import MalformedError, Reason
-from verifier.proof.shape import is_object
 from verifier.proof.statement import (
     MAX_CLAIM_BYTES,
     PAYLOAD_TYPE,
@@ -81,6 +80,6 @@ def claim_value(claim: bytes) -> dict[str, Json]:
     **Raises** `MalformedError`.
     """
     value = canonical.decode(claim, MAX_CLAIM_BYTES)
-    if not is_object(value):
+    if not isinstance(value, dict):
         raise MalformedError(Reason.FIELD, "the claim must be an object")
     return value

@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
+from verifier.kernel.forms import Json
 from verifier.proof import canonical
-from verifier.proof.canonical import Json
 from verifier.proof.documents import PREDICATE_TYPE, STATEMENT, STATEMENT_TYPE
 from verifier.proof.envelope import MAX_BUNDLE_BYTES
+from verifier.proof.forms import require
 from verifier.proof.reasons import MalformedError, Reason, VerificationError
-from verifier.proof.shape import check, is_object
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 MAX_CLAIM_BYTES = 1 << 16
@@ -81,7 +81,7 @@ def encode_statement(statement: Statement) -> bytes:
             "environment": canonical.as_json(statement.environment),
         },
     }
-    check(STATEMENT, value, "statement")
+    require(STATEMENT, value, "statement")
     return canonical.encode(value)
 
 
@@ -92,7 +92,7 @@ def decode_statement(payload: bytes, predicate_types: tuple[str, ...]) -> Statem
     that is not in `predicate_types` or that this version does not read.
     """
     value = canonical.decode_canonical(payload, MAX_BUNDLE_BYTES)
-    if not is_object(value):
+    if not isinstance(value, dict):
         raise MalformedError(Reason.FIELD, "statement must be an object")
     kind, predicate_type = value.get("_type"), value.get("predicateType")
     if isinstance(kind, str) and kind != STATEMENT_TYPE:
@@ -101,7 +101,7 @@ def decode_statement(payload: bytes, predicate_types: tuple[str, ...]) -> Statem
         raise VerificationError(4, Reason.PREDICATE_TYPE, predicate_type[:80])
     if isinstance(predicate_type, str) and predicate_type != PREDICATE_TYPE:
         raise VerificationError(4, Reason.PREDICATE_TYPE, f"{predicate_type[:80]} is unknown to this version")
-    check(STATEMENT, value, "statement")
+    require(STATEMENT, value, "statement")
     (subject,) = cast(list[dict[str, Json]], value["subject"])
     predicate = cast(dict[str, dict[str, Json]], value["predicate"])
     return Statement(
@@ -200,7 +200,7 @@ def read_facts(conclusion: dict[str, Json]) -> Facts:
 
 
 def exact(value: Json) -> Fraction:
-    """The number of a value that has the form `DYADIC`."""
+    """The number of a value that has the form of an exact number."""
     fields = cast(dict[str, Json], value)
     mantissa, exponent = int(cast(str, fields["mantissa"])), cast(int, fields["exponent"])
     return Fraction(mantissa << exponent) if exponent >= 0 else Fraction(mantissa, 1 << -exponent)

@@ -23,8 +23,8 @@ from typing import cast
 from cryptography.exceptions import InvalidSignature
 
 from verifier.errors import InputError
+from verifier.kernel.forms import Json
 from verifier.proof import canonical
-from verifier.proof.canonical import Json
 from verifier.proof.envelope import Bundle, decode_bundle, verify_signature
 from verifier.proof.kernel import Kernel, Observer, conclusion_value, ignore, trusted_kernel
 from verifier.proof.policy import Policy, shortfalls
