@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -224,9 +223,9 @@ def test_theorem_f_covers_attention_as_torch_runs_it(how: str, case: str, size: 
     assert require_executed(model, how, bound) > 1e-5
 
 
-def test_random_networks_for_a_few_seconds() -> None:
+def test_random_networks() -> None:
     """Odd sizes, scales and layouts, aligned queries and keys, heads that cancel: nothing leaves its bound."""
-    rng, end, count = np.random.default_rng(0), time.monotonic() + 4, 0
+    rng, count = np.random.default_rng(0), 0
     changes: list[Callable[[dict[str, Any]], None]] = [
         lambda t: t.update({"blocks.0.attn.W_K": t["blocks.0.attn.W_Q"].copy()}),
         lambda t: t.update({"blocks.0.attn.W_K": -t["blocks.0.attn.W_Q"]}),
@@ -235,7 +234,7 @@ def test_random_networks_for_a_few_seconds() -> None:
         lambda t: t["pos_embed.W_pos"].__imul__(np.float32(4)),
         lambda t: t["embed.W_E"].__imul__(np.float32(1e-3)),
     ]
-    while time.monotonic() < end:
+    for _ in range(60):
         layout = LAYOUTS[str(rng.choice(list(LAYOUTS)))]
         scale = Fraction(1, int(rng.integers(1, 40))) ** int(rng.integers(1, 3))
         if np.sqrt(scale.denominator) % 1 and scale.numerator != 1:
