@@ -23,8 +23,9 @@ from tests.proof.proof_support import (
     write_tree,
 )
 from verifier.errors import InputError
+from verifier.kernel.limits import MODEL_BYTES
 from verifier.proof.envelope import MAX_BUNDLE_BYTES
-from verifier.proof.gate import MAX_MODEL_BYTES, GateResult, decimal, gate, github_annotations, junit
+from verifier.proof.gate import GateResult, decimal, gate, github_annotations, junit
 from verifier.proof.policy import read_policy
 from verifier.proof.reasons import Reason
 
@@ -292,7 +293,7 @@ def test_files_beyond_the_limits(tree: Path) -> None:
         file.truncate(MAX_BUNDLE_BYTES + 1)
     model = tree / "models" / "p59-seed1.safetensors"
     with model.open("ab") as file:
-        file.truncate(MAX_MODEL_BYTES + 1)  # sparse
+        file.truncate(MODEL_BYTES + 1)  # sparse
     assert reasons(run(tree)) == {"p59-seed0": Reason.SIZE, "p59-seed1": Reason.SIZE}
 
 

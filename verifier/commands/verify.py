@@ -82,17 +82,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace, bundles: list[bytes], policy: Policy) -> Verified:
+    from verifier.kernel import limits
     from verifier.proof import gate
-    from verifier.proof.statement import MAX_CLAIM_BYTES
     from verifier.proof.verify import verify
 
     folder = arguments.proof[0].parent
-    model = read_input(arguments.model, gate.MAX_MODEL_BYTES)
-    claim = read_input(arguments.claim or folder / gate.CLAIM, MAX_CLAIM_BYTES)
+    model = read_input(arguments.model, limits.MODEL_BYTES)
+    claim = read_input(arguments.claim or folder / gate.CLAIM, limits.CLAIM_BYTES)
     named: Path | None = arguments.certificate
     certificate = None
     if named is not None or not arguments.no_recheck:
-        certificate = read_input(named or folder / gate.CERTIFICATE, gate.MAX_CERTIFICATE_BYTES)
+        certificate = read_input(named or folder / gate.CERTIFICATE, limits.CERTIFICATE_BYTES)
     if arguments.countersign is not None:
         policy = dataclasses.replace(policy, threshold=1)  # a further signature is what it lacks
     with progress(quiet=arguments.quiet or arguments.json) as observe:

@@ -29,19 +29,17 @@ from xml.etree import ElementTree
 
 from verifier.errors import InputError, one_line
 from verifier.files import FileError, read_limited
+from verifier.kernel import limits
 from verifier.proof.documents import STEM
 from verifier.proof.envelope import MAX_BUNDLE_BYTES
 from verifier.proof.kernel import Kernel, Observer, ignore
 from verifier.proof.policy import Policy
 from verifier.proof.reasons import Reason, VerificationError
-from verifier.proof.statement import MAX_CLAIM_BYTES
 from verifier.proof.verify import SUFFIX, Verified, verify
 
 PROOF, CLAIM, CERTIFICATE = "proof.sigstore.json", "claim.json", "certificate.json"
 COUNTERSIGNED = re.compile(rf"proof\.{STEM}\.sigstore\.json")
 KEYS_FOLDER = "keys"
-MAX_MODEL_BYTES = 1 << 30
-MAX_CERTIFICATE_BYTES = 1 << 27
 
 _NAME = re.compile(STEM)
 
@@ -117,7 +115,7 @@ def gate(
         start = time.monotonic()
         failure, verified = None, None
         try:
-            data = read_part(models / f"{name}{SUFFIX}", MAX_MODEL_BYTES)
+            data = read_part(models / f"{name}{SUFFIX}", limits.MODEL_BYTES)
             files = read_proof(certificates, name)
             verified = verify(
                 files.bundles,
@@ -153,8 +151,8 @@ def read_proof(certificates: Path, name: str) -> ProofFiles:
     others = [part for part in _list(folder) if COUNTERSIGNED.fullmatch(part)]
     return ProofFiles(
         bundles=tuple(read_part(folder / part, MAX_BUNDLE_BYTES) for part in (PROOF, *others)),
-        claim=read_part(folder / CLAIM, MAX_CLAIM_BYTES),
-        certificate=read_part(folder / CERTIFICATE, MAX_CERTIFICATE_BYTES),
+        claim=read_part(folder / CLAIM, limits.CLAIM_BYTES),
+        certificate=read_part(folder / CERTIFICATE, limits.CERTIFICATE_BYTES),
     )
 
 
@@ -216,7 +214,7 @@ def _find_strangers(certificates: Path, models: Path, names: set[str]) -> Iterat
 
 def _same(one: Path, other: Path) -> bool:
     try:
-        return read_part(one, MAX_MODEL_BYTES) == read_part(other, MAX_MODEL_BYTES)
+        return read_part(one, limits.MODEL_BYTES) == read_part(other, limits.MODEL_BYTES)
     except VerificationError:
         return False
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 
 from verifier import __version__
+from verifier.kernel import limits
 from verifier.kernel.forms import Json
 from verifier.proof import canonical
 from verifier.proof.envelope import Bundle, encode_bundle, seal
@@ -12,7 +13,6 @@ from verifier.proof.kernel import conclusion_value
 from verifier.proof.keys import SigningKey
 from verifier.proof.reasons import MalformedError, Reason
 from verifier.proof.statement import (
-    MAX_CLAIM_BYTES,
     PAYLOAD_TYPE,
     Statement,
     encode_statement,
@@ -79,7 +79,7 @@ def claim_value(claim: bytes) -> dict[str, Json]:
 
     **Raises** `MalformedError`.
     """
-    value = canonical.decode(claim, MAX_CLAIM_BYTES)
+    value = canonical.decode(claim, limits.CLAIM_BYTES)
     if not isinstance(value, dict):
         raise MalformedError(Reason.FIELD, "the claim must be an object")
     return value

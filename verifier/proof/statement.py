@@ -34,7 +34,6 @@ from verifier.proof.forms import require
 from verifier.proof.reasons import MalformedError, Reason, VerificationError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
-MAX_CLAIM_BYTES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
