@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 MADE_HERE = "the certificate made for it"
-MARGIN_SHARE = 0.965
+MARGIN_SHARE = 0.975
 """How much of the true margin, and of the true deviation, an explanation should show (see `verifier.explain`)."""
 
 Observer = Callable[[str, int, int], None]

@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--margin-share",
         type=float,
         metavar="0..1",
-        help="how much of the true margin and deviation the explanation should show (default: 0.965)",
+        help="how much of the true margin and deviation the explanation should show (default: 0.975)",
     )
     add_claim_arguments(parser, "linear, then exact (or semi-linear, for learned attention)")
     add_source_arguments(parser)

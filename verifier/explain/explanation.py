@@ -15,7 +15,7 @@ from verifier.model import FoldedCircuit
 
 
 def explain(
-    circuit: FoldedCircuit, model_sha256: str, margin_share: float = 0.965, activations: Activations | None = None
+    circuit: FoldedCircuit, model_sha256: str, margin_share: float = 0.975, activations: Activations | None = None
 ) -> bytes:
     """A certificate (docs/certificate.md), the same for the same circuit and numpy.
 
