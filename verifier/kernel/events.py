@@ -36,14 +36,23 @@ class Half:
 
     **Fields**
 
-    - `places`, `values` [m, p]: tokens and their entries, in ascending order of the entries.
+    - `entries` [m, p]: in ascending order, value·2^INDEX_BITS + token. Rows are p + 1 apart.
     - `ranks` [p, m]: at every step, that is, for every token of the other half in the group's order, how many entries
       are active: the last so many.
     """
 
-    places: Narrow
-    values: Narrow
+    entries: Ints
     ranks: Narrow
+
+    @property
+    def places(self) -> Ints:
+        """The tokens of the entries [m, p]."""
+        return self.entries & ((1 << INDEX_BITS) - 1)
+
+    @property
+    def values(self) -> Ints:
+        """Of the entries [m, p]."""
+        return self.entries >> INDEX_BITS
 
 
 def _halves(a: Ints, b: Ints, tokens: Ints) -> tuple[Half, Half]:
@@ -53,29 +62,29 @@ def _halves(a: Ints, b: Ints, tokens: Ints) -> tuple[Half, Half]:
     """
     m, p = a.shape
     require_capacity(max(largest(a), largest(b)) << 32, "a pre-activation")  # so that it fits 32 bits, and a key 64
-    index = np.arange(2 * p, dtype=np.int64)
-    keys = (np.concatenate([a, -b], axis=1) << INDEX_BITS) + index
+    keys = np.concatenate([a, -b], axis=1)
+    keys <<= INDEX_BITS
+    keys += np.arange(2 * p, dtype=np.int64)
     keys.sort(axis=1)
-    steps = np.empty(p, dtype=np.int64)
-    steps[tokens] = index[:p]
+    steps = np.argsort(tokens)
+    both = np.empty((2, m, p + 1), dtype=np.int64)
+    of_a, of_b_ = (Half(part, np.empty((p, m), dtype=np.int32)) for part in (both[0, :, :-1], both[1, :, 1:]))
     if COMPILED is not None:
-        parts = [np.empty(shape, dtype=np.int32) for _ in "AB" for shape in ((m, p), (m, p), (p, m))]
-        COMPILED.halves(p, m, INDEX_BITS, keys.ctypes.data, steps.ctypes.data, *(part.ctypes.data for part in parts))
-        return Half(*parts[:3]), Half(*parts[3:])
-    places, values = keys & ((1 << INDEX_BITS) - 1), keys >> INDEX_BITS
+        parts = (keys, steps, of_a.entries, of_a.ranks, of_b_.entries, of_b_.ranks)
+        COMPILED.halves(p, m, *(part.ctypes.data for part in parts))
+        return of_a, of_b_
+    places = keys & ((1 << INDEX_BITS) - 1)
     of_b = places >= p
     below = np.cumsum(of_b, axis=1, dtype=np.int64)  # how many −B come before an A: that many b it is active with
-    ahead = p - 1 - index + below  # how many A come after a −B: that many a it is active with
+    ahead = (
+        p - 1 - np.arange(2 * p, dtype=np.int64) + below
+    )  # how many A come after a −B: that many a it is active with
     row = np.arange(m, dtype=np.int64)[:, None]
     first, last = places[~of_b].reshape(m, p), places[of_b].reshape(m, p) - p
-    ranks_a, ranks_b = (np.empty((p, m), dtype=np.int32) for _ in "AB")
-    ranks_b[steps[first], row] = below[~of_b].reshape(m, p)
-    ranks_a[steps[last], row] = ahead[of_b].reshape(m, p)
-    halves = (
-        (first, values[~of_b].reshape(m, p), ranks_a),
-        (last[:, ::-1], -values[of_b].reshape(m, p)[:, ::-1], ranks_b),
-    )
-    of_a, of_b_ = (Half(*(np.ascontiguousarray(part, dtype=np.int32) for part in half)) for half in halves)
+    of_b_.ranks[steps[first], row] = below[~of_b].reshape(m, p)
+    of_a.ranks[steps[last], row] = ahead[of_b].reshape(m, p)
+    of_a.entries[:] = keys[~of_b].reshape(m, p)
+    of_b_.entries[:] = ((-(keys[of_b].reshape(m, p) >> INDEX_BITS) << INDEX_BITS) + last)[:, ::-1]
     return of_a, of_b_
 
 
@@ -94,8 +103,11 @@ class Events:
         self.p = a.shape[1]
         self.count = 0
         self.groups: list[tuple[Ints, Ints, tuple[Half, Half]]] = []
+        tops = a.argmax(axis=1)
         for frequency in np.unique(orders).tolist():
             neurons, tokens = np.flatnonzero(orders == frequency), order(self.p, frequency)
+            # Neighbours switch at neighbouring tokens, whose sums are then in the cache.
+            neurons = neurons[np.argsort(np.argsort(tokens)[tops[neurons]], kind="stable")]
             halves = _halves(a[neurons], b[neurons], tokens)
             for half in halves:
                 self.count += int(np.abs(np.diff(half.ranks, axis=0, prepend=np.int32(0))).sum(dtype=np.int64))
@@ -122,7 +134,7 @@ def require_sums(reach: Ints, lanes: Ints, more: int) -> None:
     require_capacity(total + more, "the sums over neurons")
 
 
-INTERFACE = 2  # that of sweep.c
+INTERFACE = 3  # that of sweep.c
 
 
 def _library() -> ctypes.CDLL | None:
@@ -137,8 +149,8 @@ def _library() -> ctypes.CDLL | None:
                     continue
             except ValueError:  # built from an earlier source
                 continue
-            library.halves.argtypes = [number] * 3 + [array] * 8
-            library.sweep.argtypes = [number] * 4 + [array] * 7 + [number] * 2
+            library.halves.argtypes = [number] * 2 + [array] * 6
+            library.sweep.argtypes = [number] * 4 + [array] * 6 + [number] * 2
             library.gaps.argtypes = [number] * 3 + [array] * 7
             library.discs.argtypes = [number] * 4 + [array] * 6
             library.offsets.argtypes = [number] * 4 + [array] * 5
@@ -153,16 +165,16 @@ COMPILED = _library()
 
 def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
     """Add one half to out[t, x] for every token t of the other half and every x."""
-    (m, p), width = half.places.shape, lanes.shape[1]
+    (p, m), width = half.ranks.shape, lanes.shape[1]
     if COMPILED is None or largest(lanes) >= 1 << 31:
         _sweep_arrays(half, tokens, lanes, out)
         return
     fits = out.shape == (p, p, width) and out.strides[2] == out.itemsize == 8 and len(lanes) == m
     require(fits, Reason.CAPACITY, "a sweep: its arrays do not fit each other")
     wide = -(-width // LANES) * LANES
-    padded, sums = np.zeros((m, wide), dtype=np.int32), zeros(p, wide)
+    padded, sums = zeros(m, wide), zeros(p, wide)
     padded[:, :width] = lanes
-    arrays = (half.ranks, half.places, half.values, padded, tokens, sums, out)
+    arrays = (half.ranks, half.entries, padded, tokens, sums, out)
     COMPILED.sweep(p, m, width, wide, *(part.ctypes.data for part in arrays), out.strides[0] // 8, out.strides[1] // 8)
 
 
@@ -170,10 +182,9 @@ def _sweep_arrays(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
     """The same with arrays, block of steps by block."""
     from scipy.sparse import csc_array  # not needed, and slow to import, where the compiled sweep runs
 
-    m, p = half.places.shape
-    width = lanes.shape[1]
+    (p, m), width = half.ranks.shape, lanes.shape[1]
     block = max(1, min(p, BLOCK_BYTES // (8 * p * width)))
-    values, places = half.values.ravel().astype(np.int64), half.places.ravel().astype(np.int64)
+    values, places = half.values.ravel(), half.places.ravel()
     ends = np.arange(1, m + 1, dtype=np.int64)[:, None] * p
     before = np.zeros((m, 1), dtype=np.int64)
     carry = zeros(p, width)

@@ -1,80 +1,70 @@
 /* Lemma E (events.py) and the passes over all inputs (logits.py), compiled: the same integers as the array code.
  *
  * The caller has proved that no sum leaves 64 bits, that values and lanes fit 32 bits, and the ranges named below.
- * Nothing is checked here.
+ * Nothing is checked here. A compiler without GNU C's vectors fails, and then the array code runs.
  */
 #include <stdint.h>
 
 /* Raised with every change of an argument; events.py uses no library of another number. */
-const int64_t interface = 2;
+const int64_t interface = 3;
 
-/* keys[i] [2p] is the ascending order of A[i][a], with index a, and of -B[i][b], with index p + b: value << bits | index.
- * For each half, in ascending order of its entries: which token and which value; and, at the step of every token of the
- * other half (steps[token]), how many entries of this half are active with it.
+#if defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 12
+#define FAST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define FAST
+#endif
+typedef int64_t vector __attribute__((vector_size(64), aligned(8), may_alias)); /* LANES at a time */
+#define LANES 8
+#define AHEAD 8  /* neurons, or rows: where the processor shall look next */
+#define INDEX 13 /* bits of an index */
+
+static int64_t place(int64_t entry) { return entry & ((1 << INDEX) - 1); }
+
+/* keys[i] [2p] is the ascending order of A[i][a], with index a, and of -B[i][b], with index p + b: value << INDEX | index.
+ * For each half, the entries in ascending order, value << INDEX | token; and, at the step of every token of the other half
+ * (steps[token]), how many of them are active with it. Rows of entries are p + 1 apart, and an A may be written to the
+ * place before a row of B, or a B behind a row of A.
  */
 void
-halves(int64_t p, int64_t m, int64_t bits, const int64_t *keys, const int64_t *steps, int32_t *places_a,
-       int32_t *values_a, int32_t *ranks_a, int32_t *places_b, int32_t *values_b, int32_t *ranks_b)
+halves(int64_t p, int64_t m, const int64_t *keys, const int64_t *steps, int64_t *entries_a, int32_t *ranks_a,
+       int64_t *entries_b, int32_t *ranks_b)
 {
     for (int64_t i = 0; i < m; i++) {
-        int64_t below = 0; /* how many -B were passed */
+        const int64_t *key = keys + 2 * p * i;
+        int64_t *a = entries_a + (p + 1) * i, *b = entries_b + (p + 1) * i, below = 0; /* how many -B were passed */
         for (int64_t j = 0; j < 2 * p; j++) {
-            int64_t key = keys[2 * p * i + j], index = key & ((1 << bits) - 1);
-            int32_t value = (int32_t)(key >> bits);
-            if (index < p) {
-                places_a[i * p + j - below] = (int32_t)index;
-                values_a[i * p + j - below] = value;
-                ranks_b[steps[index] * m + i] = (int32_t)below; /* active with the B whose -B are less */
-            } else {
-                below++;
-                places_b[i * p + p - below] = (int32_t)(index - p);
-                values_b[i * p + p - below] = -value;
-                ranks_a[steps[index - p] * m + i] = (int32_t)(p - 1 - j + below); /* with the A that come after */
-            }
+            int64_t of_b = place(key[j]) >= p, token = place(key[j]) - (of_b ? p : 0);
+            a[j - below] = key[j]; /* to stay if it is an A, or to be written over */
+            b[p - 1 - below] = token - (key[j] & -(1 << INDEX)); /* to stay if it is a B */
+            int32_t *ranks = of_b ? ranks_a : ranks_b;
+            ranks[steps[token] * m + i] = (int32_t)(of_b ? p - j + below : below); /* the A after it; the B before it */
+            below += of_b;
         }
     }
 }
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-#define FAST __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
-#else
-#define FAST
-#endif
-#define LANES 8 /* at a time */
-#define AHEAD 8 /* neurons: where the processor shall look next */
-#ifdef __GNUC__
-#define PREFETCH(address) __builtin_prefetch(address)
-#else
-#define PREFETCH(address) (void)(address)
-#endif
-
 /* Step t: the last ranks[t][i] entries of neuron i are active. From step to step those between the two ranks become
- * active, or stop being so: sums[x][l] gains or loses values[i][k] * lanes[i][l], x = places[i][k]. After each step the
- * first `width` sums are added to the row of out that belongs to tokens[t].
- * 0 <= ranks <= p, 0 <= places < p, 0 <= tokens < p; wide >= width, a multiple of LANES, is how long rows of lanes and sums
+ * active, or stop being so: sums[x][l] gains or loses value * lanes[i][l] for such an entry, x its token. After each step
+ * the first `width` sums are added to the row of out that belongs to tokens[t].
+ * 0 <= ranks <= p, 0 <= x < p, 0 <= tokens < p; wide >= width, a multiple of LANES, is how long rows of lanes and sums
  * are; sums: p * wide zeros. Strides of out are in elements; its lanes are adjacent.
  */
 FAST void
-sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, const int32_t *places,
-      const int32_t *values, const int32_t *lanes, const int64_t *tokens, int64_t *restrict sums, int64_t *restrict out,
-      int64_t step_stride, int64_t token_stride)
+sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, const int64_t *entries,
+      const int64_t *lanes, const int64_t *tokens, int64_t *restrict sums, int64_t *restrict out, int64_t step_stride,
+      int64_t token_stride)
 {
     for (int64_t t = 0; t < p; t++) {
         for (int64_t i = 0; i < m; i++) {
-            int32_t now = ranks[t * m + i], last = t ? ranks[(t - 1) * m + i] : 0;
-            if (i + AHEAD < m) {
-                int64_t next = (i + AHEAD) * p + p - ranks[t * m + i + AHEAD];
-                PREFETCH(places + next);
-                PREFETCH(values + next);
-            }
-            int64_t first = p - (now > last ? now : last), end = p - (now > last ? last : now);
-            for (int64_t k = i * p + first; k < i * p + end; k++) {
-                int64_t value = now > last ? values[k] : -(int64_t)values[k];
-                int64_t *sum = sums + places[k] * wide;
-                const int32_t *lane = lanes + i * wide;
-                for (int64_t l = 0; l < wide; l += LANES)
-                    for (int64_t u = l; u < l + LANES; u++)
-                        sum[u] += value * lane[u];
+            int64_t now = ranks[t * m + i], last = t ? ranks[(t - 1) * m + i] : 0, sign = now > last ? 1 : -1;
+            int64_t first = -(sign > 0 ? now : last), end = -(sign > 0 ? last : now);
+            const int64_t *row = entries + i * (p + 1) + p;
+            if (i + AHEAD < m)
+                __builtin_prefetch(row + AHEAD * (p + 1) - ranks[t * m + i + AHEAD]);
+            for (int64_t l = 0; l < wide; l += LANES) {
+                vector lane = *(const vector *)(lanes + i * wide + l);
+                for (int64_t k = first; k < end; k++)
+                    *(vector *)(sums + place(row[k]) * wide + l) += sign * (row[k] >> INDEX) * lane;
             }
         }
         int64_t *row = out + tokens[t] * step_stride;
