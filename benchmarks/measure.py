@@ -24,7 +24,7 @@ STAGES = {
     "fold, quantise": ("fold", "quantise"),
     "Theorem F": ("logit_rounding",),
     "event sums": ("_sums",),
-    "quadrature": ("quadratures",),
+    "quadrature": ("written", "_quadratures"),
     "closed form": ("closed_form",),
     "logits": ("logits",),
 }

@@ -12,11 +12,11 @@ import pytest
 from tests.oracle import attempt
 from tests.strategies import PHASE, Case, random_case, tensor_file
 from verifier.kernel import Reason, Rejected, check
-from verifier.kernel.closed_form import ClosedForm, Term
+from verifier.kernel.closed_form import ClosedForm, Points
 from verifier.kernel.cost import Cost
 from verifier.kernel.directions import LaneSums
 from verifier.kernel.logits import prepare
-from verifier.kernel.quadrature import Nodes, quadrature
+from verifier.kernel.quadrature import Nodes, quadratures
 
 
 @pytest.mark.parametrize("seed", [41, 180, 264, 546])
@@ -38,7 +38,7 @@ def test_omega_is_rounded_before_theorem_q() -> None:
     assert attempt(random_case(random.Random(24))) is not None
     nodes = Nodes(np.array([0, PHASE // 3]), np.array([5, 5]), np.array([900, -900]), np.array([10, 20]), 0)
     off = Nodes(nodes.phases, nodes.amplitudes, nodes.re, nodes.im, 100)
-    exact, rounded = (quadrature(1, x, (0, 0), 7, Cost()) for x in (nodes, off))
+    exact, rounded = (quadratures({1: x}, {1: (0, 0)}, 7, Cost())[1] for x in (nodes, off))
     # 100 of 900 in each output and in W: twice 1/9 of 2π.
     for name in ("rectangle", "harmonic", "arc_sum"):
         assert getattr(rounded, name) - getattr(exact, name) > 1.39 * 2**40
@@ -47,11 +47,11 @@ def test_omega_is_rounded_before_theorem_q() -> None:
 
 def test_a_closed_form_that_leaves_int64_is_refused() -> None:
     """Its table wrapped silently, so that a form a million times too large looked near the logits."""
-    term = Term([1 << 62] * 5, [1 << 61] * 5, [0] * 5)
+    term = Points(*np.full((3, 5), 1 << 62))
     with pytest.raises(Rejected) as refused:
         ClosedForm(5, 0, {1: term, 2: term}).table()
     assert refused.value.reason is Reason.CAPACITY
-    small = Term([1 << 55] * 5, [0] * 5, [0] * 5)
+    small = Points(np.full(5, 1 << 55), *np.zeros((2, 5), dtype=np.int64))
     table, error = ClosedForm(5, 0, {1: small}).table()
     assert abs(int(table[0, 0]) - (1 << 55)) <= error[0] < 1 << 40
 

@@ -78,26 +78,28 @@ def exact_product(x: Ints, y: Ints, what: str) -> Ints:
     room = SIGNIFICAND - (inner - 1).bit_length()
     bits_x, bits_y = a.bit_length(), b.bit_length()
     if bits_x + bits_y <= room:
-        return _product(x, y)
+        return _product(x.astype(np.float64), y.astype(np.float64))
     _, cut_x, cut_y = min(
         (m * k, m, k) for m in range(1, 9) for k in range(1, 9) if -(-bits_x // m) + -(-bits_y // k) <= room
     )
     width_x, width_y = -(-bits_x // cut_x), -(-bits_y // cut_y)
-    parts = []
-    for i, left in enumerate(_digits(x, width_x, cut_x)):
-        for j, right in enumerate(_digits(y, width_y, cut_y)):
-            parts.append(_product(left, right) << (i * width_x + j * width_y))
+    right = _digits(y, width_y, cut_y)
+    parts = [
+        _product(u, v) << (i * width_x + j * width_y)
+        for i, u in enumerate(_digits(x, width_x, cut_x))
+        for j, v in enumerate(right)
+    ]
     return reduce(add, parts)
 
 
-def _digits(values: Ints, width: int, count: int) -> list[Ints]:
+def _digits(values: Ints, width: int, count: int) -> list[NDArray[np.float64]]:
     """values = Σ digits[i]·2^(i·width); every digit is below 2^width in size, all but the last are not negative."""
     mask = np.int64((1 << width) - 1)
     low = [(values >> (i * width)) & mask for i in range(count - 1)]
-    return [*low, values >> ((count - 1) * width)]
+    return [digit.astype(np.float64) for digit in (*low, values >> ((count - 1) * width))]
 
 
-def _product(x: Ints, y: Ints) -> Ints:
-    """x @ y through binary64. Premise: |entries of x|·|entries of y|·inner <= 2^53. ⟹ exact."""
-    result: Ints = np.matmul(x.astype(np.float64), y.astype(np.float64)).astype(np.int64)
+def _product(x: NDArray[np.float64], y: NDArray[np.float64]) -> Ints:
+    """x @ y in binary64. Premise: |entries of x|·|entries of y|·inner <= 2^53. ⟹ exact."""
+    result: Ints = np.matmul(x, y).astype(np.int64)
     return result

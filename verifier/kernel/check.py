@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ from verifier.kernel.attention import weights
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.circuit import Circuit, fold, quantise
 from verifier.kernel.claim import Claim, read_claim
-from verifier.kernel.closed_form import ROOM, ClosedForm, closed_form, fourier
+from verifier.kernel.closed_form import ROOM, ClosedForm, Written, closed_form, written
 from verifier.kernel.conclusion import (
     Accuracy,
     Attention,
@@ -40,9 +41,9 @@ from verifier.kernel.events import Events
 from verifier.kernel.floating_point import UNIT_BITS, logit_rounding
 from verifier.kernel.learned import learned_sums
 from verifier.kernel.limits import LISTED_INPUTS
-from verifier.kernel.logits import NEVER, Lanes, Logits, logits, prepare, units_up
+from verifier.kernel.logits import Lanes, Logits, logits, prepare, units_up
 from verifier.kernel.model_file import ModelFile, read_model
-from verifier.kernel.quadrature import BOUND_BITS, Nodes, Quadrature, quadrature
+from verifier.kernel.quadrature import BOUND_BITS, Nodes, Quadrature, quadratures
 from verifier.kernel.reasons import Reason, Rejected, require
 
 GAP_BITS = 20  # the gap error is in units of 2^-20
@@ -132,8 +133,9 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         source.require_held(circuit.p**2 * (width + limits.INPUT_TABLES), "claim.strategy")
         count, lanes = _sums(circuit, explanation, claimed, cost)
     observe("quadrature", 0, 1)
-    rules, sizes = quadratures(circuit, explanation, lanes.exponent, cost)
-    form = closed_form(circuit, explanation, lanes.exponent, cost)
+    outputs = written(circuit, explanation, cost)
+    rules, sizes = _quadratures(circuit, explanation, outputs, lanes.exponent, cost)
+    form = closed_form(circuit, explanation, outputs, lanes.exponent, cost)
     found = logits(lanes, form, rules, sizes, cost, observe)
     scale = circuit.pre_scale + circuit.out_scale
     loss = _Loss(
@@ -227,29 +229,21 @@ def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) 
     return events.count, prepare(found, circuit.pre_scale + circuit.out_scale)
 
 
-def quadratures(
-    circuit: Circuit, certificate: Certificate, exponent: int, cost: Cost
+def _quadratures(
+    circuit: Circuit, certificate: Certificate, outputs: Sequence[Written], exponent: int, cost: Cost
 ) -> tuple[dict[int, Quadrature], dict[int, tuple[int, int]]]:
     """Theorem Q at every frequency of the families, in ascending order; and W there as (integer, exponent of units of
-    2^`exponent` logits).
+    2^`exponent` logits). `outputs`: by family.
     """
-    rules, weights = {}, {}
-    unit = certificate.amplitude_exponent - circuit.out_scale - exponent
+    nodes = {}
     for k in sorted(certificate.boxes):
-        own = [family for family in certificate.families if family.frequency == k]
-        neurons = np.concatenate([family.neurons for family in own])
-        re, im, error = fourier(circuit.out[neurons], circuit.p, k)
-        nodes = Nodes(
-            np.concatenate([family.phases for family in own]),
-            np.concatenate([family.amplitudes for family in own]),
-            re,
-            im,
-            error,
-        )
-        rules[k] = quadrature(k, nodes, certificate.boxes[k], circuit.p, cost)
-        weights[k] = (rules[k].weight, unit)
-        cost.add("quadrature", 4 * len(neurons) * circuit.p)
-    return rules, weights
+        own = [(x, y) for x, y in zip(certificate.families, outputs, strict=True) if x.frequency == k]
+        parts = ((x.phases, x.amplitudes, y.re[0], y.im[0]) for x, y in own)
+        phases, amplitudes, re, im = map(np.concatenate, zip(*parts, strict=True))
+        nodes[k] = Nodes(phases, amplitudes, re, im, max(y.error for _, y in own))
+    rules = quadratures(nodes, certificate.boxes, circuit.p, cost)
+    unit = certificate.amplitude_exponent - circuit.out_scale - exponent
+    return rules, {k: (rule.weight, unit) for k, rule in rules.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +286,8 @@ def _explained(found: Logits, loss: _Loss) -> _Explained:
     """
     p = len(found.spread)
     c = np.arange(p, dtype=np.int64)
-    delta = np.subtract.outer(c, c) % p
-    worst = zeros(p)
-    np.maximum.at(worst, delta, found.deviations)
-    below = np.full(p, NEVER, dtype=np.int64)
-    np.minimum.at(below, delta, found.beyond)
+    of_offset = (c[:, None] + c) % p, c  # [δ, b]: the input (b + δ, b)
+    worst, below = found.deviations[of_offset].max(axis=1), found.beyond[of_offset].min(axis=1)
     gaps = found.gaps[:, 1:].min(axis=1).tolist()
     errors = [x + loss.logit + loss.executed for x in worst.tolist()]
     clear = [x > loss.difference + loss.executed_difference for x in below.tolist()]

@@ -222,18 +222,14 @@ def _waves(lanes: Lanes, form: ClosedForm) -> _Waves:
         room = 58 - sum(x.bit_length() for x in (largest(lanes.sums), largest(lanes.directions), lanes.sums.shape[2]))
         bits = max(0, min(FINER, room))
         rows = np.ascontiguousarray(lanes.directions[:p].T) << bits
-    c = np.arange(p, dtype=np.int64)
-    left, found, error = rows, [], 0
-    for j in frequencies:
-        re, im, off = fourier(rows, p, j)
-        cosines, sines = roots(p, j * c)
-        left = left - rounded(re[:, None] * cosines - im[:, None] * sines, TABLE_BITS)
-        found.append((re, im, off))
-        error += off + 1 + (2 * TABLE_ERROR * max(largest(re), largest(im)) >> TABLE_BITS)
-    re, im = (np.array([row[part] for row in found], dtype=np.int64).reshape(-1, len(rows)).T for part in (0, 1))
+    re, im, off = fourier(rows, p, frequencies)
+    cosines, sines = roots(p, np.array(frequencies, dtype=np.int64)[:, None] * np.arange(p, dtype=np.int64))
+    left, error = rows, 0
+    for j in range(len(frequencies)):
+        left = left - rounded(re[j][:, None] * cosines[j] - im[j][:, None] * sines[j], TABLE_BITS)
+        error += off + 1 + (2 * TABLE_ERROR * max(largest(re[j]), largest(im[j])) >> TABLE_BITS)
     spans = left.max(axis=1) - left.min(axis=1) + 2 * error
-    off = max((row[2] for row in found), default=0)
-    return _Waves(np.array(frequencies, dtype=np.int64), re, im, off, bits, spans)
+    return _Waves(np.array(frequencies, dtype=np.int64), re.T, im.T, off, bits, spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,7 +517,7 @@ def logits(
             found = _root(int(swept.profile[index]), swept.shift) + error + form_errors[index] + ideals[j].bounds()[1]
             profile[j] = up(found)
     cost.add("waves", p * p * (2 * width * count + 30 * count))
-    errors, c = np.array(off, dtype=np.int64), np.arange(p, dtype=np.int64)
+    errors, c = off, np.arange(p, dtype=np.int64)
     delta = np.subtract.outer(c, c) % p
     widest = slack[(c[:, None] + c) % p, c].max(axis=1)
     if lanes.directions is None or p <= limits.FULL_PRODUCT:
@@ -558,12 +554,11 @@ def logits(
 def _coefficients(form: ClosedForm, unit: int) -> tuple[Ints, list[int]]:
     """[p, 2J]: G_j(δ) in wave units, real parts and then imaginary ones, and by j how far they may be from the
     truth."""
-    half, terms = 1 << max(unit, 0) >> 1, list(form.terms.values())
-    parts = [part for name in ("re", "im") for part in (getattr(term, name) for term in terms)]
-    moved = [[x + half >> unit if unit >= 0 else x << -unit for x in part] for part in parts]
-    require_capacity(max((max(map(abs, part)) for part in moved), default=0) << 2, "the closed form")
-    errors = [units_up(max(term.error), 0, unit) + 1 for term in terms]
-    return np.array(moved, dtype=np.int64).reshape(-1, form.p).T, errors
+    parts = [getattr(term, name) for name in ("re", "im") for term in form.terms.values()]
+    table = np.stack(parts, axis=1) if parts else zeros(form.p, 0)
+    moved = rounded(table, unit) if unit > 0 else shifted(table, -unit)
+    require_capacity(largest(moved) << 2, "the closed form")
+    return moved, [units_up(largest(term.error), 0, unit) + 1 for term in form.terms.values()]
 
 
 def _spread(most: list[list[int]], other: list[int], waves: _Waves, p: int, unit: int) -> Ints:

@@ -19,7 +19,7 @@ from math import isqrt
 
 import numpy as np
 
-from verifier.kernel.arrays import Ints, integers, rounded
+from verifier.kernel.arrays import Ints, integers, rounded, zeros
 from verifier.kernel.balls import ball, least_upper, pi, scaled_ceiling, scaled_floor, with_precision
 from verifier.kernel.cost import Cost
 from verifier.kernel.limits import MOMENTS, PHASE_BITS, TABLE_BITS
@@ -124,15 +124,19 @@ def _size(re: int, im: int) -> int:
     return isqrt(re * re + im * im) + 1
 
 
-def _moments(rule: _Rule, powers: Points) -> list[tuple[int, int, int, int]]:
-    """Σ ζ_i·e(mφ_i) and Σ ζ_i·e(−mφ_i) for every row e(mφ) of `powers`: two integer parts each, in 2^-30 shares.
+def _moments(rules: Sequence[_Rule], powers: Points) -> Ints:
+    """Σ ζ_i·e(mφ_i) and Σ ζ_i·e(−mφ_i) for every rule and every row e(mφ) of `powers` [rows, neurons of all rules]:
+    real and imaginary parts [rules, rows, 4], in 2^-30 shares.
 
-    |ζ| adds up to less than 2^31 + 2n and a point is below 2^30.1, so no sum reaches 2^62.
+    |ζ| adds up to less than 2^31 + 2n in a rule and a point is below 2^30.1, so no sum reaches 2^62.
     """
-    outputs = np.stack([rule.re, rule.im], axis=1)
-    (re_c, im_c), (re_s, im_s) = ((part @ outputs).T for part in powers)
-    up, down = (re_c - im_s, re_s + im_c), (re_c + im_s, im_c - re_s)
-    return list(zip(*(part.tolist() for part in (*up, *down)), strict=True))
+    re, im = (np.concatenate([getattr(rule, name) for rule in rules]) for name in ("re", "im"))
+    starts = np.cumsum([0, *(len(rule.shares) for rule in rules[:-1])], dtype=np.int64)
+    re_c, im_c, re_s, im_s = (
+        np.add.reduceat(part * output, starts, axis=1, dtype=np.int64) for part in powers for output in (re, im)
+    )
+    moments: Ints = np.stack([re_c - im_s, re_s + im_c, re_c + im_s, im_c - re_s], axis=2).transpose(1, 0, 2)
+    return moments
 
 
 def _powers(points: Points) -> tuple[Points, list[int]]:
@@ -167,56 +171,49 @@ def _nearest(start: int, first: int, period: int) -> int:
 
 
 def _direction(x: int, y: int) -> tuple[int, int]:
-    """(x + iy)/|x + iy| in table units, within two units; (1, 0) for zero."""
+    """(x + iy)/|x + iy| in table units, within two units, where |x + iy| is 2^32 or more; (1, 0) below."""
     size = isqrt((x * x + y * y) << 2)
-    return ((x << TABLE_BITS + 1) // size, (y << TABLE_BITS + 1) // size) if size > 1 << 32 else (1 << TABLE_BITS, 0)
+    return ((x << TABLE_BITS + 1) // size, (y << TABLE_BITS + 1) // size) if size >> 33 else (1 << TABLE_BITS, 0)
 
 
 UNIT = 1 << SHARE_BITS + TABLE_BITS  # sums of ζ·e(x) are in units of W/UNIT
 
 
-def _harmonic(rule: _Rule, direction: tuple[int, int], points: Points) -> tuple[int, int]:
+def _harmonic(rule: _Rule, direction: tuple[int, int], first: Ints, rows: Ints, errors: list[int]) -> tuple[int, int]:
     """Aliasing: the error is at most Σ over modes m ≠ −2 of |ĥ_m|·|Q_m|, what the angles lose at m = −2, and the tail.
 
     ReLU(cos 2πx) has ĥ_0 = 1/π, ĥ_±1 = 1/4, |ĥ_m| = 1/(π(m² − 1)) for even m, and Σ_{|m|>M} |ĥ_m| = 1/(π(M + 1)) for
-    even M. Returns (x, y): the error is at most x + y/π, in units of W/UNIT.
+    even M. `first` [4], `rows` [MOMENTS/2, 4]: `_moments` of m = 1 and of m = 2, 4, …, with `errors`. Returns (x, y):
+    the error is at most x + y/π, in units of W/UNIT.
     """
     size = WHOLE + 2 * len(rule.shares)
-    rows, errors = _powers(phases(2 * rule.phases))
-    first = _moments(rule, (points[0][None, :], points[1][None, :]))[0]
-    identity = _size(*first[:2]) + _size(*first[2:]) + 2 * PHASE_ERROR * size
-    zero = _size(int(rule.re.sum()), int(rule.im.sum())) << TABLE_BITS
-    even = zero + UNIT // (MOMENTS + 1) + 1
-    for index, ((up_re, up_im, down_re, down_im), error) in enumerate(zip(_moments(rule, rows), errors, strict=True)):
-        mode = 2 * (index + 1)
-        if mode == 2:
+    up_re, up_im, down_re, down_im = first.tolist()
+    identity = _size(up_re, up_im) + _size(down_re, down_im) + 2 * PHASE_ERROR * size
+    even = (_size(int(rule.re.sum()), int(rule.im.sum())) << TABLE_BITS) + UNIT // (MOMENTS + 1) + 1
+    for mode, (row, error) in enumerate(zip(rows.tolist(), errors, strict=True), start=1):
+        up_re, up_im, down_re, down_im = row
+        if mode == 1:
             down_re, down_im = down_re - direction[0] * WHOLE, down_im - direction[1] * WHOLE
         bound = _size(up_re, up_im) + _size(down_re, down_im) + 2 * (error + 2) * size
-        even += bound // (mode * mode - 1) + 1
+        even += bound // (4 * mode * mode - 1) + 1
     return identity // 4 + 1, even
 
 
 def _lens(rule: _Rule, direction: tuple[int, int], points: Points, p: int, mean: int) -> Points:
     """The lens of `Quadrature`, by prefix sums over the nodes in order of phase; `mean` is 1/3π in units of 2^-30."""
-    turn = 1 << PHASE_BITS
-    forward, backward = (
-        (rule.re * points[0] - rule.im * sign * points[1], rule.re * sign * points[1] + rule.im * points[0])
-        for sign in (1, -1)
-    )
+    turn, (cosines, sines) = 1 << PHASE_BITS, points
+    re_c, im_c, re_s, im_s = rule.re * cosines, rule.im * cosines, rule.re * sines, rule.im * sines
+    prefix = zeros(4, len(cosines) + 1)  # Σ ζ·e(φ), Σ ζ·e(−φ)
+    np.cumsum([re_c - im_s, re_c + im_s, re_s + im_c, im_c - re_s], axis=1, dtype=np.int64, out=prefix[:, 1:])
     v = np.arange(2 * p, dtype=np.int64)
     # cos >= 0 on φ in [−¼ − v, ¼ − v]; at the ends it is 0, so that ties do not matter.
     first, last = (-(-turn * ((quarter - 2 * v) % (4 * p)) // (4 * p)) for quarter in (-p, p))
     low, high = (np.searchsorted(rule.phases, ends, "left") for ends in (first, last))
-    parts = []
-    for sums, turns in ((forward, 3), (backward, 1)):
-        arcs = []
-        for part in sums:
-            prefix = np.concatenate([integers([0]), np.cumsum(part, dtype=np.int64)])
-            arc = prefix[high] - prefix[low] + np.where(last <= first, prefix[-1], 0)
-            arcs.append(rounded(arc, SHARE_BITS + TABLE_BITS - LENS_BITS))
-        parts.append(times((arcs[0], arcs[1]), roots(2 * p, turns * v)))
-    centre = tuple((mean * x) >> TABLE_BITS for x in direction)
-    return rounded(parts[0][0] + parts[1][0], 1) - centre[0], rounded(parts[0][1] + parts[1][1], 1) - centre[1]
+    arcs = prefix[:, high] - prefix[:, low] + np.where(last <= first, prefix[:, -1:], 0)
+    re, im = rounded(arcs, SHARE_BITS + TABLE_BITS - LENS_BITS).reshape(2, 2, 2 * p)
+    re, im = times((re, im), roots(2 * p, np.array([[3], [1]], dtype=np.int64) * v))
+    centre = [(mean * x) >> TABLE_BITS for x in direction]
+    return rounded(re[0] + re[1], 1) - centre[0], rounded(im[0] + im[1], 1) - centre[1]
 
 
 # Of a lens: each half is off by the points' error, the arc's rounding, the root's and the product's; the halves'
@@ -225,37 +222,60 @@ LENS_ERROR = (PHASE_ERROR + 1 + TABLE_ERROR + 1) + 1 + 4
 
 
 @with_precision
-def quadrature(frequency: int, nodes: Nodes, boxes: tuple[int, int], p: int, cost: Cost) -> Quadrature:
-    """Theorem Q for one frequency: the three methods, and the lens that the budget of the logits is split with.
+def quadratures(
+    nodes: dict[int, Nodes], boxes: dict[int, tuple[int, int]], p: int, cost: Cost
+) -> dict[int, Quadrature]:
+    """Theorem Q by frequency: the three methods, and the lens that the budget of the logits is split with.
 
     `boxes`: where the first box lies, on the circle and on the half circle, in units of 2^-32 turn.
 
-    **Raises** `Rejected(EMPTY)` when the neurons write nothing at the frequency.
+    **Raises** `Rejected(EMPTY)` when the neurons write nothing at a frequency.
     """
-    rule = _rule(nodes, frequency)
-    count, turn = len(rule.shares), 1 << PHASE_BITS
-    points, double = phases(rule.phases), phases(2 * rule.phases)
-    ((_, _, q_re, q_im),) = _moments(rule, (double[0][None, :], double[1][None, :]))
-    direction = _direction(q_re, q_im)
-    two_pi = ball(2) * pi()
+    if not nodes:
+        return {}
+    rules = [_rule(own, k) for k, own in nodes.items()]
+    places = np.concatenate([rule.phases for rule in rules])
+    points, double = phases(places), phases(2 * places)
+    powers, errors = _powers(double)
+    first, moments = _moments(rules, (points[0][None, :], points[1][None, :])), _moments(rules, powers)
+    found, start = {}, 0
+    for index, (k, rule) in enumerate(zip(nodes, rules, strict=True)):
+        own, start = slice(start, start + len(rule.shares)), start + len(rule.shares)
+        simple, twice = ((cosines[own], sines[own]) for cosines, sines in (points, double))
+        direction = _direction(*moments[index, 0, 2:].tolist())
+        harmonic = _harmonic(rule, direction, first[index, 0], moments[index], errors)
+        found[k] = _bounds(k, rule, boxes[k], direction, harmonic, simple, twice, p)
+    cost.add("quadrature", len(places) * (MOMENTS * 5 + 60) + 40 * p * len(rules))
+    return found
 
+
+def _bounds(
+    frequency: int,
+    rule: _Rule,
+    boxes: tuple[int, int],
+    direction: tuple[int, int],
+    harmonic: tuple[int, int],
+    points: Points,
+    double: Points,
+    p: int,
+) -> Quadrature:
+    """`points`, `double`: e(φ) and e(2φ) of the rule's nodes."""
+    count, turn = len(rule.shares), 1 << PHASE_BITS
     # What the output angles cost: Σ |ζ_i − share_i·e(2φ_i)·e(c)|, with the points' errors.
-    turned = times(double, (integers([direction[0]]), integers([direction[1]])))
-    lost = [
-        rule.re - rounded(rule.shares * turned[0], TABLE_BITS),
-        rule.im - rounded(rule.shares * turned[1], TABLE_BITS),
-    ]
-    angle = sum(_size(x, y) for x, y in zip(*(part.tolist() for part in lost), strict=True)) + count
-    angle += ((PHASE_ERROR + 3) * WHOLE >> TABLE_BITS) + 1
+    turned = times(double, (integers(direction[:1]), integers(direction[1:])))
+    lost = (
+        output - rounded(rule.shares * part, TABLE_BITS)
+        for output, part in zip((rule.re, rule.im), turned, strict=True)
+    )
+    angle = sum(map(_size, *(part.tolist() for part in lost))) + count + ((PHASE_ERROR + 3) * WHOLE >> TABLE_BITS) + 1
 
     # Boxes of one share on the circle, or half of one on the half circle, twice: |f′| <= 2 for f = ReLU(cos)·cos.
-    shares, places, half = rule.shares.tolist(), rule.phases.tolist(), turn >> 1
-    whole = _area(places, [2 * s for s in shares], _nearest(boxes[0], places[0], turn))
-    folded = sorted((place % half, share) for place, share in zip(places, shares, strict=True))
-    start = _nearest(boxes[1] % half, folded[0][0], half)
-    halved = _area([place for place, _ in folded], [share for _, share in folded], start)
+    half, order = turn >> 1, np.argsort(rule.phases & (turn >> 1) - 1, kind="stable")
+    shares, places, folded = rule.shares, rule.phases.tolist(), (rule.phases & half - 1)[order].tolist()
+    whole = _area(places, (2 * shares).tolist(), _nearest(boxes[0], places[0], turn))
+    halved = _area(folded, shares[order].tolist(), _nearest(boxes[1] % half, folded[0], half))
+    two_pi = ball(2) * pi()
     scale = two_pi / ball(turn * turn)
-    harmonic = _harmonic(rule, direction, points)
     # ReLU(x) = x/2 + |x|/2: the identity half has no integral and only the modes ±1; the other has period half a turn.
     plain = ball(whole) * scale + ball(angle) / ball(WHOLE)
     split = ball(harmonic[0]) / ball(UNIT) + ball(halved) * scale + ball(angle) / ball(2 * WHOLE)
@@ -263,13 +283,12 @@ def quadrature(frequency: int, nodes: Nodes, boxes: tuple[int, int], p: int, cos
     aliasing = (ball(harmonic[0]) + ball(harmonic[1]) / pi()) / ball(UNIT)
 
     lens = _lens(rule, direction, points, p, scaled_floor(ball(1) / (ball(3) * pi()), LENS_BITS))
-    most = max(_size(x, y) for x, y in zip(*(part.tolist() for part in lens), strict=True))
+    most = isqrt(int((lens[0] * lens[0] + lens[1] * lens[1]).max())) + 1  # no part reaches 2^30.5
     arcs = ball(most + LENS_ERROR) / ball(1 << LENS_BITS)
 
     loss = ball(rule.loss) / ball(WHOLE)
     bounds = [(bound + loss) * two_pi for bound in (rectangle, aliasing, arcs)]
     least = least_upper(bounds)
-    cost.add("quadrature", count * (MOMENTS * 5 + 60) + 40 * p)
     return Quadrature(
         frequency=frequency,
         neurons=count,
