@@ -55,11 +55,14 @@ def shifted(values: Ints, bits: int) -> Ints:
     return values >> min(-bits, 63)
 
 
-def rounded(values: Ints, bits: int) -> Ints:
-    """values·2^-bits to the nearest integer, bits >= 0: off by at most one half. The same array when bits = 0."""
+def rounded(values: Ints, bits: int, top: int | None = None) -> Ints:
+    """values·2^-bits to the nearest integer, bits >= 0: off by at most one half. The same array when bits = 0.
+
+    `top`: the greatest absolute value, if it is known.
+    """
     if bits == 0:
         return values
-    require_capacity(largest(values) + (1 << bits >> 1), "a rounded table")
+    require_capacity((largest(values) if top is None else top) + (1 << bits >> 1), "a rounded table")
     result = values + (1 << bits >> 1)
     result >>= bits
     return result

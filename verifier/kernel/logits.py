@@ -46,12 +46,13 @@ class Lanes:
     **Fields**
 
     - `sums` [p, p, L], `directions` [q, L]: their product is in logit units of 2^`exponent`. `directions` is None for
-      the exact strategy: then the sums are the logits.
+      the exact strategy: then the sums are the logits. `widths` [L]: the greatest size of a sum, at least.
     - `rest` [p, p]: η. `over` [p, p]: Lemma B's bound for outputs beyond p. Both in logit units.
     - `rounding`: what rounding the sums may change in a difference of two logits.
     """
 
     sums: Ints
+    widths: Ints
     directions: Ints | None
     rest: Ints
     over: Ints
@@ -63,16 +64,18 @@ def prepare(found: LaneSums, scale: int) -> Lanes:
     """Round the sums so that one product in binary64 is exact; `scale` is pre_scale + out_scale."""
     p = found.sums.shape[0]
     if found.directions is None:
-        require_capacity(largest(found.sums) << ROOM, "a logit")
-        return Lanes(found.sums, None, zeros(p, p), zeros(p, p), 0, -scale)
-    u = found.directions
+        widths = _widths(found.sums)
+        require_capacity(int(widths.max()) << ROOM, "a logit")
+        return Lanes(found.sums, widths, None, zeros(p, p), zeros(p, p), 0, -scale)
+    u, widths = found.directions, _widths(found.sums)
     bits = SIGNIFICAND - largest(u).bit_length() - (u.shape[1] - 1).bit_length() - 1
-    drop = max(0, largest(found.sums).bit_length() - bits)
+    drop = max(0, int(widths.max()).bit_length() - bits)
     lift = DIRECTION_BITS - drop
     rest, over = (zeros(p, p) if part is None else part for part in (found.rest, found.over))
     require_capacity(max(largest(rest), largest(over)) << max(lift, 0) + ROOM, "a rest")
     return Lanes(
-        sums=rounded(found.sums, drop),
+        sums=rounded(found.sums, drop, int(widths.max())),
+        widths=rounded(widths, drop),
         directions=u,
         # A half of a unit for every lane and both logits.
         rounding=int(np.abs(u).sum(axis=1).max()),
@@ -111,7 +114,7 @@ class Logits:
 
 def _widths(sums: Ints) -> Ints:
     """By lane, the greatest absolute value."""
-    widths: Ints = np.maximum(sums.max(axis=(0, 1)), -sums.min(axis=(0, 1)))
+    widths: Ints = np.maximum(sums.max(axis=0), -sums.min(axis=0)).max(axis=0)
     return widths
 
 
@@ -313,7 +316,7 @@ def _sweep(
     drop."""
     p, count = lanes.sums.shape[0], len(waves.frequencies)
     full, form = p <= limits.FULL_PRODUCT or lanes.directions is None, np.ascontiguousarray(form)
-    sizes = _widths(lanes.sums[:, :, : len(waves.spans)]) >> lost
+    sizes = lanes.widths[: len(waves.spans)] >> lost
     reach = int(exact_product(sizes[None, :] + 1, (np.abs(waves.re) + np.abs(waves.im)), "a wave").max(initial=0))
     reach += 2 * largest(form) + max((ideal.bounds()[0] for ideal in ideals.values()), default=0)
     shift = max(0, reach.bit_length() - SQUARE_BITS)
@@ -495,7 +498,7 @@ def logits(
     """
     p, exact = lanes.sums.shape[0], lanes.directions is None
     waves, width, count = _waves(lanes, form), lanes.sums.shape[2], len(form.terms)
-    lost = max(0, largest(lanes.sums).bit_length() - 26) if exact else 0
+    lost = max(0, int(lanes.widths.max()).bit_length() - 26) if exact else 0
     unit = lost - waves.bits  # wave units are logit units times 2^unit
     table, off = form.table()
     gaps = table[:, :1] - table
@@ -503,7 +506,7 @@ def logits(
     ideals = {k: _Ideal.of(rule, weights[k], unit) for k, rule in rules.items()}
     swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
     # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
-    sizes = sum(_widths(lanes.sums).tolist()) >> lost  # in Python: numpy's sum could wrap
+    sizes = sum(lanes.widths.tolist()) >> lost  # in Python: numpy's sum could wrap
     error = waves.error * (sizes + width) + int((np.abs(waves.re) + np.abs(waves.im)).sum(axis=0).max(initial=0)) + 1
 
     def up(value: int) -> int:

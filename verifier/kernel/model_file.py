@@ -21,6 +21,7 @@ from verifier.kernel.forms import Integer, Items, Json, Record, Text, choice, de
 from verifier.kernel.reasons import Reason, Rejected, require
 
 WEIGHT_BITS = 31  # of the largest entry of a tensor
+BLOCK = 1 << 14  # entries at a time, so that they stay in the cache
 TRANSFORMER = "verifier-model/1"
 CIRCUIT = "verifier-circuit/1"
 _DECIMAL = Text("[1-9][0-9]{0,8}", "a plain decimal")
@@ -280,13 +281,16 @@ def _tensor(data: memoryview, span: _Span, where: str) -> Enclosed:
             f"{where}: a value is not between 2^-{limits.EXPONENT_64} and 2^{limits.EXPONENT_64}",
         )
     # Subnormal numbers have no hidden bit, and the exponent of the least normal one: entry = mantissa·2^(power − bias).
-    mantissas = (sizes & word((1 << fraction) - 1)) | (np.minimum(exponents, word(1)) << word(fraction))
-    top, powers = max(top, 1), np.maximum(exponents, word(1))
-    lift = WEIGHT_BITS - fraction - 1
-    right = np.minimum(word(top + max(-lift, 0)) - powers, word(8 * bits.itemsize - 1))
-    mantissas <<= word(max(lift, 0))
-    digits = mantissas >> right
-    exact = bool((digits << right == mantissas).all())
-    values = digits.astype(np.int64)
-    np.negative(values, out=values, where=bits != sizes)
+    top, lift, exact = max(top, 1), WEIGHT_BITS - fraction - 1, True
+    values = np.empty(bits.shape, dtype=np.int64)
+    for start in range(0, len(bits), BLOCK):
+        now = slice(start, start + BLOCK)
+        powers = np.maximum(exponents[now], word(1))
+        mantissas = (sizes[now] & word((1 << fraction) - 1)) | (np.minimum(exponents[now], word(1)) << word(fraction))
+        mantissas <<= word(max(lift, 0))
+        right = np.minimum(word(top + max(-lift, 0)) - powers, word(8 * bits.itemsize - 1))
+        digits = mantissas >> right
+        exact = exact and bool((digits << right == mantissas).all())
+        values[now] = digits
+        values[now] *= 1 - 2 * (bits[now] != sizes[now]).astype(np.int64)
     return Enclosed(values.reshape(span.shape), top - bias - lift, 0 if exact else 1)
