@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,12 +54,16 @@ class Tracked:
         return Tracked(self.value + other.value, self.size + other.size, max(self.depth, other.depth) + 1)
 
     def __matmul__(self, other: Tracked) -> Tracked:
-        depth = self.depth + other.depth + self.value.shape[1]
+        depth = self.depth + other.depth + self.value.shape[-1]
         return Tracked(self.value @ other.value, self.size @ other.size, depth)
 
     def times(self, factor: float) -> Tracked:
         """A multiple by the float nearest to some number."""
         return Tracked(self.value * self.value.dtype.type(factor), self.size * abs(factor), self.depth + 2)
+
+    @property
+    def T(self) -> Tracked:
+        return Tracked(self.value.T, self.size.T, self.depth)
 
     def rows(self, chosen: Any) -> Tracked:
         return Tracked(self.value[chosen], self.size[chosen], self.depth)
@@ -78,6 +82,35 @@ class Tables:
     w: tuple[Tracked, ...]
     s1: Tracked | None
     s2: Tracked | None
+
+    def logits(self, block: NDArray[np.int64]) -> Table:
+        """Of all inputs with a in `block`: [a·b, q]."""
+        hidden = self.a.value[block, None, :] + self.b.value[None, :, :]
+        np.maximum(hidden, 0, out=hidden)
+        logits = hidden.reshape(len(block) * self.p, -1)
+        for table in self.w:
+            logits = logits @ table.value
+        if self.s1 is not None:
+            logits += np.repeat(self.s1.value[block], self.p, axis=0)
+        if self.s2 is not None:
+            logits += np.tile(self.s2.value, (len(block), 1))
+        return logits
+
+    def error_bound(self) -> float:
+        """At least |computed − true| of every logit.
+
+        **Raises** `ValueError` when the sums are so long that there is no bound.
+        """
+        a, b = self.a, self.b
+        size, depth = a.size.max(axis=0) + b.size.max(axis=0), max(a.depth, b.depth) + 1
+        reach, operations = float(size.max()), float(len(size))
+        for table in self.w:
+            size, depth = size @ table.size, depth + table.depth + len(table.value)
+            reach, operations = max(reach, float(size.max()), float(table.size.max())), operations * len(table.value)
+        for skip in (self.s1, self.s2):
+            if skip is not None:
+                size, depth = size + skip.size.max(axis=0), max(depth, skip.depth) + 1
+        return rounding(size, depth, reach, operations, a.value.dtype)
 
 
 def tables(model: Model | FoldedCircuit, dtype: type[np.floating[Any]], through_stream: bool = False) -> Tables:
@@ -122,20 +155,13 @@ def tables(model: Model | FoldedCircuit, dtype: type[np.floating[Any]], through_
     )
 
 
-def error_bound(found: Tables) -> float:
-    """At least |computed − true| of every logit.
+def rounding(size: NDArray[np.float64], depth: int, reach: float, operations: float, dtype: np.dtype[Any]) -> float:
+    """γ_depth times the largest `size`, and what underflow may do: at most one least normal number for each of
+    `operations`, times factors of at most `reach`.
 
     **Raises** `ValueError` when the sums are so long that there is no bound.
     """
-    info = np.finfo(found.a.value.dtype)
-    size, depth = found.a.size.max(axis=0) + found.b.size.max(axis=0), max(found.a.depth, found.b.depth) + 1
-    reach, operations = float(size.max()), float(len(size))
-    for table in found.w:
-        size, depth = size @ table.size, depth + table.depth + len(table.value)
-        reach, operations = max(reach, float(size.max()), float(table.size.max())), operations * len(table.value)
-    for skip in (found.s1, found.s2):
-        if skip is not None:
-            size, depth = size + skip.size.max(axis=0), max(depth, skip.depth) + 1
+    info = np.finfo(dtype)
     length = (depth + 8) * float(info.eps) / 2
     if length >= 0.5:
         raise ValueError(f"no rounding bound for sums of {depth} terms in {info.dtype}")
@@ -155,23 +181,26 @@ class Margins:
         return int((self.margins > 0).sum())
 
 
-def exhaustive(found: Tables, rows: Sequence[int] | None = None) -> Margins:
+class Logits(Protocol):
+    """What brute force can evaluate: `Tables`, or learned attention (`learned.py`)."""
+
+    @property
+    def p(self) -> int: ...
+
+    def logits(self, block: NDArray[np.int64]) -> Table: ...
+
+    def error_bound(self) -> float: ...
+
+
+def exhaustive(found: Logits, rows: Sequence[int] | None = None) -> Margins:
     """Every logit of every input (a, b), or of those with a in `rows`, and what they certify."""
-    p, error = found.p, error_bound(found)
+    p, error = found.p, found.error_bound()
     chosen = np.arange(p) if rows is None else np.asarray(rows, dtype=np.int64)
     step, b = max(1, BLOCK // p), np.arange(p)
     margins = np.empty((len(chosen), p))
     for start in range(0, len(chosen), step):
         block = chosen[start : start + step]
-        hidden = found.a.value[block, None, :] + found.b.value[None, :, :]
-        np.maximum(hidden, 0, out=hidden)
-        logits = hidden.reshape(len(block) * p, -1)
-        for table in found.w:
-            logits = logits @ table.value
-        if found.s1 is not None:
-            logits += np.repeat(found.s1.value[block], p, axis=0)
-        if found.s2 is not None:
-            logits += np.tile(found.s2.value, (len(block), 1))
+        logits = found.logits(block)
         right = ((block[:, None] + b[None, :]) % p).ravel()
         inputs = np.arange(right.size)
         target = logits[inputs, right].astype(np.float64)

@@ -12,18 +12,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from benchmarks.brute import exhaustive, tables
-from verifier.model import Model, decode
+from benchmarks.learned import learned
+from verifier.model import FoldedCircuit, Model, Softmax, decode
 
 STAGES = {
     "read": ("read_model", "read_certificate"),
     "fold, quantise": ("fold", "quantise"),
     "Theorem F": ("logit_rounding",),
     "event sums": ("_sums",),
+    "attention": ("weights", "learned_sums"),
     "quadrature": ("written", "_quadratures"),
     "closed form": ("closed_form",),
     "logits": ("logits",),
@@ -63,6 +65,10 @@ def blas() -> str:
     return ", ".join(f"{x['internal_api']} {x['version']} {x.get('architecture', '')}" for x in threadpool_info())
 
 
+def _is_learned(source: Model | FoldedCircuit) -> TypeGuard[Model]:
+    return isinstance(source, Model) and isinstance(source.attention, Softmax)
+
+
 def measure(folder: Path, rounds: int, rows: int, methods: list[str]) -> dict[str, Any]:
     model, claim, certificate = ((folder / name).read_bytes() for name in ("model", "claim", "certificate"))
     module, spent = importlib.import_module("verifier.kernel.check"), Spent()
@@ -91,7 +97,7 @@ def measure(folder: Path, rounds: int, rows: int, methods: list[str]) -> dict[st
                 }
             else:
                 start = time.process_time()
-                made = tables(source, *kind)
+                made = learned(source, kind[0]) if _is_learned(source) else tables(source, *kind)
                 folded = time.process_time()
                 brute = exhaustive(made, chosen).certified
                 taken = folded - start + (time.process_time() - folded) * p / len(chosen)

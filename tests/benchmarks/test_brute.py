@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from benchmarks.brute import error_bound, exhaustive, tables
+from benchmarks.brute import exhaustive, tables
 from benchmarks.synthetic import synthetic
 from verifier.model import AttentionWeight, FoldedCircuit, Model, fold
 
@@ -75,7 +75,7 @@ def test_sums_too_long_have_no_bound() -> None:
         found.p, found.a, found.b, (type(found.a)(found.w[0].value, found.w[0].size, 1 << 24),), None, None
     )
     with pytest.raises(ValueError, match="no rounding bound"):
-        error_bound(long)
+        long.error_bound()
 
 
 def test_synthetic_circuits_are_the_same_every_time() -> None:

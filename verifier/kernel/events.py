@@ -134,7 +134,7 @@ def require_sums(reach: Ints, lanes: Ints, more: int) -> None:
     require_capacity(total + more, "the sums over neurons")
 
 
-INTERFACE = 3  # that of sweep.c
+INTERFACE = 4  # that of sweep.c
 
 
 def _library() -> ctypes.CDLL | None:
@@ -151,10 +151,18 @@ def _library() -> ctypes.CDLL | None:
                 continue
             library.halves.argtypes = [number] * 2 + [array] * 6
             library.sweep.argtypes = [number] * 4 + [array] * 6 + [number] * 2
+            library.dense.argtypes = [number] * 5 + [array] * 10
             library.gaps.argtypes = [number] * 3 + [array] * 7
             library.discs.argtypes = [number] * 4 + [array] * 6
             library.offsets.argtypes = [number] * 4 + [array] * 5
-            for function in (library.halves, library.sweep, library.gaps, library.discs, library.offsets):
+            for function in (
+                library.halves,
+                library.sweep,
+                library.dense,
+                library.gaps,
+                library.discs,
+                library.offsets,
+            ):
                 function.restype = None
             return library
     return None

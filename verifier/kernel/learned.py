@@ -21,8 +21,10 @@ from verifier.kernel.attention import SIGMA_BITS
 from verifier.kernel.circuit import SKIP_SHIFT, Circuit, Folded
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums, Rows, lane_sums, prepare_lanes, split
+from verifier.kernel.events import COMPILED, LANES
 from verifier.kernel.limits import DIRECTION_BITS
 from verifier.kernel.model_file import Position
+from verifier.kernel.reasons import Reason, require
 
 BLOCK_BYTES = 1 << 22  # of the pre-activations of several a
 
@@ -81,18 +83,55 @@ def learned_sums(
     sums[:, :, count + 1 :] -= np.int64(lost)
     reach = largest(circuit.pre_a) + largest(circuit.pre_b) + largest(more)
     require_capacity(reach << SIGMA_BITS, "a pre-activation")
-    stacks = [np.stack(own, axis=1) for own in reached]  # [tokens, heads, n]
-    block = max(1, BLOCK_BYTES // (8 * p * n))
-    for start in range(0, p, block):
-        observe("attention", start, p)
-        now = slice(start, start + block)
-        fine = (circuit.pre_a.T[now, None, :] + circuit.pre_b.T[None, :, :]) << SIGMA_BITS
-        for sigma, stack, place in zip(moved, stacks, positions, strict=True):
-            fine += _weighted(sigma[now], stack[now] if place.holds == "a" else stack, place)
-        hidden = np.maximum(fine >> SIGMA_BITS, 0)
-        sums[now] += exact_product(hidden, lanes, "the sums over neurons")
+    observe("attention", 0, p)
+    _dense(circuit, moved, reached, positions, lanes, sums)
     cost.add("learned attention", p * p * n * (len(folded.moves) * len(positions) + width + 4))
     return lane_sums(directions, sums, drop)
+
+
+def _dense(
+    circuit: Circuit,
+    moved: list[Ints],
+    reached: list[list[Ints]],
+    positions: Sequence[Position],
+    lanes: Ints,
+    sums: Ints,
+) -> None:
+    """Add Σ_i lanes[i]·ReLU(y_i) to `sums` [p, p, lanes]; `moved` by position [p, p, heads], `reached` by position and
+    head [tokens, n].
+
+    Premise: |y_i|·2^SIGMA_BITS, and the sums of all sizes that are added up, are below 2^62.
+    """
+    p, n = circuit.p, circuit.neurons
+    if COMPILED is None:
+        stacks = [np.stack(own, axis=1) for own in reached]  # [tokens, heads, n]
+        block = max(1, BLOCK_BYTES // (8 * p * n))
+        for start in range(0, p, block):
+            now = slice(start, start + block)
+            fine = (circuit.pre_a.T[now, None, :] + circuit.pre_b.T[None, :, :]) << SIGMA_BITS
+            for sigma, stack, place in zip(moved, stacks, positions, strict=True):
+                fine += _weighted(sigma[now], stack[now] if place.holds == "a" else stack, place)
+            sums[now] += exact_product(np.maximum(fine >> SIGMA_BITS, 0), lanes, "the sums over neurons")
+        return
+    wide = -(-n // LANES) * LANES
+
+    def padded(rows: Ints) -> Ints:
+        return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, wide - n))))
+
+    tables = [table for own in reached for table in own]
+    starts = np.cumsum([0, *(len(table) * wide for table in tables)], dtype=np.int64)
+    held = [place.holds for place, own in zip(positions, reached, strict=True) for _ in own]
+    by_a, by_b = (np.array([wide * (x == name) for x in held], dtype=np.int64) for name in "ab")
+    arrays = (
+        padded(circuit.pre_a.T), padded(circuit.pre_b.T), np.ascontiguousarray(np.concatenate(moved, axis=2)), padded(np.concatenate(tables)),
+        starts, by_a, by_b, padded(lanes.T), zeros(wide), sums,
+    )  # fmt: skip
+    fits = all(part.flags.c_contiguous for part in arrays) and sums.shape == (p, p, lanes.shape[1])
+    require(
+        fits and arrays[2].shape == (p, p, len(tables)), Reason.CAPACITY, "a pass: its arrays do not fit each other"
+    )
+    numbers = (p, wide, len(tables), lanes.shape[1], SIGMA_BITS)
+    COMPILED.dense(*numbers, *(part.ctypes.data for part in arrays))
 
 
 def _weighted(sigma: Ints, stack: Ints, place: Position) -> Ints:

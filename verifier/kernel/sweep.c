@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 /* Raised with every change of an argument; events.py uses no library of another number. */
-const int64_t interface = 3;
+const int64_t interface = 4;
 
 #if defined(__x86_64__) && !defined(__clang__) && __GNUC__ >= 12
 #define FAST __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -72,6 +72,33 @@ sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, c
             for (int64_t l = 0; l < width; l++)
                 row[x * token_stride + l] += sums[x * wide + l];
     }
+}
+
+/* learned.py, one pass over all inputs: with hidden[i] = max(0, (A[a][i] + B[b][i]) * 2^shift + the sum over k < count of
+ * sigma[a][b][k] * M[i], M = moves + starts[k] + a * by_a[k] + b * by_b[k]) / 2^shift, rounded down, sums[a][b][l] gains
+ * the sum of hidden[i] * lanes[l][i]. n, the length of all these rows, is a multiple of LANES; hidden: n places.
+ */
+FAST void
+dense(int64_t p, int64_t n, int64_t count, int64_t width, int64_t shift, const int64_t *A, const int64_t *B,
+      const int64_t *sigma, const int64_t *moves, const int64_t *starts, const int64_t *by_a, const int64_t *by_b,
+      const int64_t *lanes, vector *restrict hidden, int64_t *restrict sums)
+{
+    for (int64_t a = 0; a < p; a++)
+        for (int64_t b = 0; b < p; b++, sigma += count, sums += width) {
+            for (int64_t i = 0; i < n; i += LANES) {
+                vector y = (*(const vector *)(A + a * n + i) + *(const vector *)(B + b * n + i)) << shift;
+                for (int64_t k = 0; k < count; k++)
+                    y += sigma[k] * *(const vector *)(moves + starts[k] + a * by_a[k] + b * by_b[k] + i);
+                hidden[i / LANES] = (y >> shift) & ~(y >> 63); /* zero where y < 0 */
+            }
+            for (int64_t l = 0; l < width; l++) {
+                vector sum = {0};
+                for (int64_t i = 0; i < n; i += LANES)
+                    sum += hidden[i / LANES] * *(const vector *)(lanes + l * n + i);
+                for (int64_t u = 0; u < LANES; u++)
+                    sums[l] += sum[u];
+            }
+        }
 }
 
 static int64_t lesser(int64_t x, int64_t y) { return x < y ? x : y; }
