@@ -17,7 +17,7 @@ import numpy as np
 from verifier.kernel.arrays import Ints, largest, rounded, shifted, zeros
 from verifier.kernel.balls import Ball, ball, dyadic, exponential, root, scaled_ceiling, scaled_floor, with_precision
 from verifier.kernel.cost import Cost
-from verifier.kernel.enclosure import Enclosed, common, plus, product
+from verifier.kernel.enclosure import Enclosed, plus, product, stacked
 from verifier.kernel.limits import TABLE_BITS
 from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
@@ -33,13 +33,15 @@ class Pattern:
     """Attention weights: by position and then head, each within `radii` of `middles` at every input.
 
     `normalised`: whether the weights, and the middles, of every head sum to one, as those of softmax do. `sides`: for
-    softmax, by head, the queries and, by position, the keys [tokens, k].
+    softmax, by head, the queries and, by position, the keys [tokens, k]. `scores`: by head and position their products
+    [query tokens, key tokens], those of a head in one unit; the scale is still to come.
     """
 
     middles: list[list[Fraction]]
     radii: list[list[Fraction]]
     normalised: bool
     sides: list[tuple[Enclosed, list[Enclosed]]]
+    scores: list[list[Enclosed]]
 
     def ranges(self) -> list[tuple[Fraction, Fraction]]:
         """By position, the least and the greatest weight that any head may give to it."""
@@ -54,11 +56,12 @@ def pattern(model: ModelFile, tokens: Sequence[Enclosed], cost: Cost) -> Pattern
     heads = model.tensors["blocks.0.attn.W_O"].shape[0]
     if model.scale_squared is None:
         found = [_middle(x.attention_low, x.attention_high) for x in model.positions]
-        return Pattern([[m] * heads for m, _ in found], [[r] * heads for _, r in found], False, [])
-    sides = [
-        (_side(model, tokens[-1], head, "Q"), [_side(model, own, head, "K") for own in tokens]) for head in range(heads)
-    ]
-    columns = [_head(model, query, keys, model.scale_squared, cost) for query, keys in sides]
+        return Pattern([[m] * heads for m, _ in found], [[r] * heads for _, r in found], False, [], [])
+    found_sides = zip(_side(model, tokens[-1:], "Q"), _side(model, tokens, "K"), strict=True)
+    sides = [(query, keys) for (query,), keys in found_sides]
+    scores = [_scores(query, keys) for query, keys in sides]
+    cost.add("attention", sum(x.values.size for own in scores for x in own) * 2 * sides[0][0].shape[1])
+    columns = [_head(model, own, model.scale_squared) for own in scores]
     by_position = [list(row) for row in zip(*columns, strict=True)]
     middle = [[_middle(low, high)[0] for low, high in row] for row in by_position[:-1]]
     middle.append([1 - sum((row[head] for row in middle), Fraction(0)) for head in range(heads)])
@@ -66,7 +69,7 @@ def pattern(model: ModelFile, tokens: Sequence[Enclosed], cost: Cost) -> Pattern
         [max(high - m, m - low) for (low, high), m in zip(row, own, strict=True)]
         for row, own in zip(by_position, middle, strict=True)
     ]
-    return Pattern(middle, radius, True, sides)
+    return Pattern(middle, radius, True, sides, scores)
 
 
 def _middle(low: Fraction, high: Fraction) -> tuple[Fraction, Fraction]:
@@ -75,33 +78,31 @@ def _middle(low: Fraction, high: Fraction) -> tuple[Fraction, Fraction]:
     return middle, max(high - middle, middle - low)
 
 
-def _side(model: ModelFile, tokens: Enclosed, head: int, name: str) -> Enclosed:
-    """Queries or keys of one head for every token: [rows, k]."""
+def _side(model: ModelFile, tokens: Sequence[Enclosed], name: str) -> list[list[Enclosed]]:
+    """Queries or keys, by head and position: for every token [rows, k]."""
     weight, bias = model.tensors[f"blocks.0.attn.W_{name}"], model.tensors[f"blocks.0.attn.b_{name}"]
-    own = Enclosed(weight.values[head], weight.exponent, weight.radius)
-    return plus(product(tokens, own, f"W_{name}"), bias[head : head + 1])
+    heads, d, width = weight.shape
+    flat = Enclosed(weight.values.transpose(1, 0, 2).reshape(d, heads * width), weight.exponent, weight.radius)
+    found = plus(product(stacked(tokens), flat, f"W_{name}"), bias.reshape(1, heads * width))
+    return [found.columns(head * width, width).parted([len(x.values) for x in tokens]) for head in range(heads)]
 
 
 def _scores(query: Enclosed, keys: Sequence[Enclosed]) -> list[Enclosed]:
     """By position [query tokens, key tokens], in one unit; the scale is still to come."""
-    found = [product(query, key.T, "a score") for key in keys]
-    exponent = common(found)
-    return [x.at(exponent) for x in found]
+    found = product(stacked(keys), query.T, "a score")
+    return [x.T for x in found.parted([len(key.values) for key in keys])]
 
 
 @with_precision
-def _head(
-    model: ModelFile, query: Enclosed, keys: Sequence[Enclosed], scale_squared: Fraction, cost: Cost
-) -> list[tuple[Fraction, Fraction]]:
+def _head(model: ModelFile, scores: Sequence[Enclosed], scale_squared: Fraction) -> list[tuple[Fraction, Fraction]]:
     """Bounds of one head's weight of every position, over all inputs.
 
     For a query token the score of a position is one number (it holds the query's own token, or a fixed one) or any
     number between the least and the greatest over its tokens. A weight is largest when its own score is, and all
     others are least.
     """
-    last, scores = model.positions[-1].holds, _scores(query, keys)
-    cost.add("attention", sum(x.values.size for x in scores) * 2 * query.shape[1])
-    lows, highs, exponent = [], [], scores[0].exponent
+    last, exponent = model.positions[-1].holds, scores[0].exponent
+    lows, highs = [], []
     for place, found in zip(model.positions, scores, strict=True):
         own = place.holds == last != "="
         low, high = (found.values.diagonal() if own else end(found.values, axis=1) for end in (np.min, np.max))
@@ -135,6 +136,7 @@ def _weight(differences: Sequence[int], scale: Ball) -> tuple[Fraction, Fraction
 
 
 SCORE_BITS = 24  # scaled scores are multiples of 2^-24
+SCALE_BITS = 200  # of the scale, to see its size
 SIGMA_BITS = 20  # weights at single inputs are multiples of 2^-20
 
 
@@ -154,22 +156,21 @@ def weights(model: ModelFile, pattern: Pattern, cost: Cost) -> tuple[Ints, Fract
         "=": zeros(p, p),
     }
     places, found, worst = len(model.positions), [], Fraction(0)
-    for query, keys in pattern.sides:
-        scores = _scores(query, keys)
-        exponent = scores[0].exponent
+    for scores in pattern.scores:
         values = np.stack([x.values[token[last], token[y.holds]] for x, y in zip(scores, model.positions, strict=True)])
         behind = values.max(axis=0) - values
         drop = max(0, largest(behind).bit_length() - 31)
-        unit = root(model.scale_squared or Fraction(0)) * dyadic(1, exponent + drop + SCORE_BITS)
-        bits = 30 - scaled_ceiling(unit, 0).bit_length()  # the scale as an integer of 30 bits
+        unit = root(model.scale_squared or Fraction(0)) * dyadic(1, scores[0].exponent + drop + SCORE_BITS)
+        # The scale as an integer of 30 bits or so, whatever its size.
+        bits = 30 - scaled_floor(unit, SCALE_BITS).bit_length() + SCALE_BITS
         scale = scaled_floor(unit, bits) if bits >= 0 else scaled_floor(unit, 0) >> -bits
         scaled = shifted(rounded(behind, drop) * np.int64(scale), -bits)
         powers = exponentials(scaled, SCORE_BITS)
         total = powers.sum(axis=0, dtype=np.int64)
         found.append(((powers << SIGMA_BITS) + (total >> 1)) // total)
-        radius = max(x.radius for x in scores)
-        # Two radii for a difference, half a unit for its rounding; the scale's last digit at a difference of 64; floor.
-        error = scaled_ceiling(unit * ball(2 * (radius >> drop) + 3), 0) + (64 << SCORE_BITS) // max(scale, 1) + 2
+        radius, top = max(x.radius for x in scores), min(64 << SCORE_BITS, largest(scaled) + 1)
+        # Two radii for a difference, half a unit for its rounding; the scale's last digit at the top; floor.
+        error = scaled_ceiling(unit * ball(2 * (radius >> drop) + 3), 0) + top // max(scale, 1) + 2
         worst = max(
             worst, Fraction(error, 2 << SCORE_BITS) + Fraction((places + 1) * EXPONENTIAL_ERROR, 1 << TABLE_BITS)
         )

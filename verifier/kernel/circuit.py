@@ -16,7 +16,7 @@ from operator import mul
 import numpy as np
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import Ints, largest, zeros
+from verifier.kernel.arrays import Ints, largest, require_capacity, zeros
 from verifier.kernel.attention import Pattern, pattern
 from verifier.kernel.cost import Cost
 from verifier.kernel.enclosure import Enclosed, plus, product, stacked
@@ -106,7 +106,7 @@ def _fold_circuit(model: ModelFile, cost: Cost) -> Folded:
     s1, s2 = (tensors[name].T if name in tensors else nothing for name in ("S1", "S2"))
     cost.add("fold", n * (2 * p + q) + 2 * p * q)
     a, b, w = (tensors[name].T for name in "ABW")
-    return Folded(a, b, w, s1, s2, {}, [], Pattern([], [], False, []), None)
+    return Folded(a, b, w, s1, s2, {}, [], Pattern([], [], False, [], []), None)
 
 
 def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
@@ -119,7 +119,7 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     at_once = sum(rows) * heads * width
     if model.scale_squared is not None:
         work += heads * rows[-1] * (sum(rows) * width + 2 * len(rows) ** 2 * limits.EXPONENTIAL_WORK)
-        at_once = max(at_once, rows[-1] * sum(rows))
+        at_once = max(at_once, heads * rows[-1] * sum(rows))
     most = max(limits.FOLD_WORK, limits.FOLD_PER_NUMBER * sum(x.values.size for x in tensors.values()))
     require(work <= most, Reason.SIZE, f"model: folding takes {work} multiply-adds, at most {most} for this model")
     model.require_held(at_once, "model: folding")
@@ -167,15 +167,16 @@ def _moves(
     attention: Pattern, held: list[Enclosed], w_o: Enclosed, w_in: Enclosed, w_u: Enclosed
 ) -> dict[int, list[tuple[Enclosed, Enclosed]]]:
     """What the heads whose weights are not constant write, as `Folded.moves` has it."""
-    width = len(w_o.values) // len(attention.radii[0])
-    moves = {}
-    for head in range(len(attention.radii[0])):
-        if any(row[head] for row in attention.radii):
-            own = slice(head * width, (head + 1) * width)
-            parts = (Enclosed(x.values[:, own], x.exponent, x.radius) for x in held)
-            written = [product(part, w_o[own], "W_O") for part in parts]  # by position, [tokens, d]
-            moves[head] = [(product(x, w_in, "attention"), product(x, w_u, "attention")) for x in written]
-    return moves
+    width, rows = len(w_o.values) // len(attention.radii[0]), [len(x.values) for x in held]
+    heads = [head for head in range(len(attention.radii[0])) if any(row[head] for row in attention.radii)]
+    if not heads:
+        return {}
+    together = stacked(held)
+    parts = [product(together.columns(x * width, width), w_o[x * width : (x + 1) * width], "W_O") for x in heads]
+    written = stacked(parts)  # by head and position, [tokens, d]
+    found = [product(written, side, "attention").parted(rows * len(heads)) for side in (w_in, w_u)]
+    by_place = list(zip(*found, strict=True))
+    return {head: by_place[i * len(rows) : (i + 1) * len(rows)] for i, head in enumerate(heads)}
 
 
 def _slack(
@@ -211,9 +212,13 @@ def _slack(
 
 
 def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int, scale: int) -> list[int]:
-    """radius·(sizes + more)·2^exponent, entry by entry, in units of 2^-scale, rounded up."""
-    factor = ceil_units(radius, scale + exponent + SLACK_BITS)
-    return [-(-factor * (x + more) >> SLACK_BITS) for x in sizes.tolist()]
+    """radius·(sizes + more)·2^exponent, entry by entry, in units of 2^-scale, rounded up, from 30 bits of both."""
+    factor, top = ceil_units(radius, scale + exponent + SLACK_BITS), largest(sizes) + more
+    require_capacity(top, "what attention may move")
+    narrow, wide = max(0, factor.bit_length() - 30), max(0, top.bit_length() - 30)
+    product = np.int64(-(-factor >> narrow)) * -(-(sizes + np.int64(more)) >> wide)
+    shift = SLACK_BITS - narrow - wide
+    return [x << -shift if shift < 0 else -(-x >> shift) for x in product.tolist()]
 
 
 def _scale(tables: Sequence[Enclosed], bits: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 
 import numpy as np
 
@@ -38,6 +39,14 @@ class Enclosed:
 
     def __getitem__(self, rows: slice) -> Enclosed:
         return Enclosed(self.values[rows], self.exponent, self.radius)
+
+    def columns(self, start: int, count: int) -> Enclosed:
+        return Enclosed(self.values[:, start : start + count], self.exponent, self.radius)
+
+    def parted(self, counts: Sequence[int]) -> list[Enclosed]:
+        """Rows taken apart, so many at a time: the inverse of `stacked`."""
+        ends = list(accumulate(counts))
+        return [self[end - count : end] for end, count in zip(ends, counts, strict=True)]
 
     def at(self, exponent: int) -> Enclosed:
         """The same, in units of 2^`exponent`; coarser ones are rounded to nearest."""

@@ -151,7 +151,7 @@ def _library() -> ctypes.CDLL | None:
                 continue
             library.halves.argtypes = [number] * 2 + [array] * 6
             library.sweep.argtypes = [number] * 4 + [array] * 6 + [number] * 2
-            library.dense.argtypes = [number] * 5 + [array] * 10
+            library.dense.argtypes = [number] * 5 + [array] * 11
             library.gaps.argtypes = [number] * 3 + [array] * 7
             library.discs.argtypes = [number] * 4 + [array] * 6
             library.offsets.argtypes = [number] * 4 + [array] * 5

@@ -122,10 +122,9 @@ def _dense(
     starts = np.cumsum([0, *(len(table) * wide for table in tables)], dtype=np.int64)
     held = [place.holds for place, own in zip(positions, reached, strict=True) for _ in own]
     by_a, by_b = (np.array([wide * (x == name) for x in held], dtype=np.int64) for name in "ab")
-    arrays = (
-        padded(circuit.pre_a.T), padded(circuit.pre_b.T), np.ascontiguousarray(np.concatenate(moved, axis=2)), padded(np.concatenate(tables)),
-        starts, by_a, by_b, padded(lanes.T), zeros(wide), sums,
-    )  # fmt: skip
+    rows = padded(circuit.pre_a.T), padded(circuit.pre_b.T)
+    mixed = np.ascontiguousarray(np.concatenate(moved, axis=2)), padded(np.concatenate(tables))
+    arrays = (*rows, *mixed, starts, by_a, by_b, padded(lanes.T), zeros(wide), zeros(len(tables)), sums)
     fits = all(part.flags.c_contiguous for part in arrays) and sums.shape == (p, p, lanes.shape[1])
     require(
         fits and arrays[2].shape == (p, p, len(tables)), Reason.CAPACITY, "a pass: its arrays do not fit each other"

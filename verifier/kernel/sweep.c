@@ -76,19 +76,21 @@ sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, c
 
 /* learned.py, one pass over all inputs: with hidden[i] = max(0, (A[a][i] + B[b][i]) * 2^shift + the sum over k < count of
  * sigma[a][b][k] * M[i], M = moves + starts[k] + a * by_a[k] + b * by_b[k]) / 2^shift, rounded down, sums[a][b][l] gains
- * the sum of hidden[i] * lanes[l][i]. n, the length of all these rows, is a multiple of LANES; hidden: n places.
+ * the sum of hidden[i] * lanes[l][i]. n, the length of all these rows, is a multiple of LANES; hidden: n places, rows: count.
  */
 FAST void
 dense(int64_t p, int64_t n, int64_t count, int64_t width, int64_t shift, const int64_t *A, const int64_t *B,
       const int64_t *sigma, const int64_t *moves, const int64_t *starts, const int64_t *by_a, const int64_t *by_b,
-      const int64_t *lanes, vector *restrict hidden, int64_t *restrict sums)
+      const int64_t *lanes, vector *restrict hidden, int64_t *restrict rows, int64_t *restrict sums)
 {
     for (int64_t a = 0; a < p; a++)
         for (int64_t b = 0; b < p; b++, sigma += count, sums += width) {
+            for (int64_t k = 0; k < count; k++)
+                rows[k] = starts[k] + a * by_a[k] + b * by_b[k];
             for (int64_t i = 0; i < n; i += LANES) {
                 vector y = (*(const vector *)(A + a * n + i) + *(const vector *)(B + b * n + i)) << shift;
                 for (int64_t k = 0; k < count; k++)
-                    y += sigma[k] * *(const vector *)(moves + starts[k] + a * by_a[k] + b * by_b[k] + i);
+                    y += sigma[k] * *(const vector *)(moves + rows[k] + i);
                 hidden[i / LANES] = (y >> shift) & ~(y >> 63); /* zero where y < 0 */
             }
             for (int64_t l = 0; l < width; l++) {
