@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import Ints, require_capacity, zeros
+from verifier.kernel.arrays import CAPACITY, Ints, zeros
 from verifier.kernel.attention import weights
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.circuit import Circuit, fold, quantise
@@ -144,7 +144,10 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         units_up(rounding, -UNIT_BITS, lanes.exponent),
         units_up(2 * rounding, -UNIT_BITS, lanes.exponent),
     )
-    require_capacity(max(loss.logit, loss.difference, loss.executed_difference) << ROOM, "what rounding may change")
+    most = max(loss.logit, loss.difference, loss.executed_difference) << ROOM
+    require(
+        most < CAPACITY, Reason.NOT_PROVED, "what attention intervals and rounding may change is beyond every logit"
+    )
     explained = _explained(found, loss)
     margins = np.minimum(found.margins, found.beyond) - np.int64(loss.difference + loss.executed_difference)
     conclusion = Conclusion(
@@ -197,9 +200,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
 def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, digest: str) -> None:
     require(claim.model_sha256 == digest, Reason.DIGEST, f"claim.model_sha256: the model file's is {digest}")
     require(
-        certificate.model_sha256 == digest,
-        Reason.DIGEST,
-        f"certificate.model_sha256: the model file's is {digest}",
+        certificate.model_sha256 == digest, Reason.DIGEST, f"certificate.model_sha256: the model file's is {digest}"
     )
     require(claim.p == model.p, Reason.MODULUS, f"claim.p: {claim.p}, the model has {model.p}")
     require(certificate.p == model.p, Reason.MODULUS, f"certificate.p: {certificate.p}, the model has {model.p}")

@@ -70,8 +70,8 @@ def _halves(a: Ints, b: Ints, tokens: Ints) -> tuple[Half, Half]:
     both = np.empty((2, m, p + 1), dtype=np.int64)
     of_a, of_b_ = (Half(part, np.empty((p, m), dtype=np.int32)) for part in (both[0, :, :-1], both[1, :, 1:]))
     if COMPILED is not None:
-        parts = (keys, steps, of_a.entries, of_a.ranks, of_b_.entries, of_b_.ranks)
-        COMPILED.halves(p, m, *(part.ctypes.data for part in parts))
+        first, second = (half.entries.ctypes.data for half in (of_a, of_b_))
+        run("halves", p, m, keys, steps, first, of_a.ranks, second, of_b_.ranks)
         return of_a, of_b_
     places = keys & ((1 << INDEX_BITS) - 1)
     of_b = places >= p
@@ -143,32 +143,26 @@ def _library() -> ctypes.CDLL | None:
         path = Path(__file__).with_name("sweep" + suffix)
         if path.is_file():
             library = ctypes.CDLL(str(path))
-            number, array = ctypes.c_int64, ctypes.c_void_p
-            try:
-                if number.in_dll(library, "interface").value != INTERFACE:
-                    continue
-            except ValueError:  # built from an earlier source
-                continue
-            library.halves.argtypes = [number] * 2 + [array] * 6
-            library.sweep.argtypes = [number] * 4 + [array] * 6 + [number] * 2
-            library.dense.argtypes = [number] * 5 + [array] * 11
-            library.gaps.argtypes = [number] * 3 + [array] * 7
-            library.discs.argtypes = [number] * 4 + [array] * 6
-            library.offsets.argtypes = [number] * 4 + [array] * 5
-            for function in (
-                library.halves,
-                library.sweep,
-                library.dense,
-                library.gaps,
-                library.discs,
-                library.offsets,
-            ):
-                function.restype = None
-            return library
+            number = ctypes.c_int64.in_dll(library, "interface") if hasattr(library, "interface") else ctypes.c_int64()
+            if number.value == INTERFACE:  # not built from another source
+                return library
     return None
 
 
 COMPILED = _library()
+
+
+def run(function: str, *arguments: int | Ints | Narrow) -> None:
+    """Call a function of sweep.c; of an array that is not contiguous the address and the strides are given, as numbers.
+
+    **Raises** `Rejected(CAPACITY)` for another array that is not contiguous.
+    """
+    numbers = []
+    for value in arguments:
+        if not isinstance(value, int):
+            require(value.flags.c_contiguous, Reason.CAPACITY, f"{function}: an array is not contiguous")
+        numbers.append(ctypes.c_int64(value if isinstance(value, int) else value.ctypes.data))
+    getattr(COMPILED, function)(*numbers)
 
 
 def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
@@ -182,8 +176,21 @@ def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
     wide = -(-width // LANES) * LANES
     padded, sums = zeros(m, wide), zeros(p, wide)
     padded[:, :width] = lanes
-    arrays = (half.ranks, half.entries, padded, tokens, sums, out)
-    COMPILED.sweep(p, m, width, wide, *(part.ctypes.data for part in arrays), out.strides[0] // 8, out.strides[1] // 8)
+    strides = out.strides[0] // 8, out.strides[1] // 8
+    run(
+        "sweep",
+        p,
+        m,
+        width,
+        wide,
+        half.ranks,
+        half.entries.ctypes.data,
+        padded,
+        tokens,
+        sums,
+        out.ctypes.data,
+        *strides,
+    )
 
 
 def _sweep_arrays(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:

@@ -43,11 +43,7 @@ class Arithmetic:
         **Raises** `Rejected(NOT_PROVED)` when m·u is not below 1.
         """
         mu = length * self.sums
-        require(
-            mu < 1,
-            Reason.NOT_PROVED,
-            f"{what}: a sum of {length} terms has no error bound in this arithmetic",
-        )
+        require(mu < 1, Reason.NOT_PROVED, f"{what}: a sum of {length} terms has no error bound in this arithmetic")
         return (1 + self.operands) ** 2 * (1 + mu / (1 - mu)) * (1 + self.result) - 1
 
     def sum_error(self) -> Fraction:

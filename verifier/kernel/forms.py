@@ -168,10 +168,7 @@ def decode(data: bytes, source: str, most_bytes: int) -> Json:
 
     try:
         value: Json = json.loads(
-            data.decode("utf-8"),
-            parse_float=refuse,
-            parse_constant=refuse,
-            object_pairs_hook=unique,
+            data.decode("utf-8"), parse_float=refuse, parse_constant=refuse, object_pairs_hook=unique
         )
         if b"\\u" in data:  # half of a surrogate pair is no text
             json.dumps(value, ensure_ascii=False).encode("utf-8")

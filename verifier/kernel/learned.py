@@ -21,7 +21,7 @@ from verifier.kernel.attention import SIGMA_BITS
 from verifier.kernel.circuit import SKIP_SHIFT, Circuit, Folded
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums, Rows, lane_sums, prepare_lanes, split
-from verifier.kernel.events import COMPILED, LANES
+from verifier.kernel.events import COMPILED, LANES, run
 from verifier.kernel.limits import DIRECTION_BITS
 from verifier.kernel.model_file import Position
 from verifier.kernel.reasons import Reason, require
@@ -122,15 +122,12 @@ def _dense(
     starts = np.cumsum([0, *(len(table) * wide for table in tables)], dtype=np.int64)
     held = [place.holds for place, own in zip(positions, reached, strict=True) for _ in own]
     by_a, by_b = (np.array([wide * (x == name) for x in held], dtype=np.int64) for name in "ab")
-    rows = padded(circuit.pre_a.T), padded(circuit.pre_b.T)
-    mixed = np.ascontiguousarray(np.concatenate(moved, axis=2)), padded(np.concatenate(tables))
-    arrays = (*rows, *mixed, starts, by_a, by_b, padded(lanes.T), zeros(wide), zeros(len(tables)), sums)
-    fits = all(part.flags.c_contiguous for part in arrays) and sums.shape == (p, p, lanes.shape[1])
-    require(
-        fits and arrays[2].shape == (p, p, len(tables)), Reason.CAPACITY, "a pass: its arrays do not fit each other"
-    )
-    numbers = (p, wide, len(tables), lanes.shape[1], SIGMA_BITS)
-    COMPILED.dense(*numbers, *(part.ctypes.data for part in arrays))
+    sigma = np.ascontiguousarray(np.concatenate(moved, axis=2))
+    fits = sums.shape == (p, p, lanes.shape[1]) and sigma.shape == (p, p, len(tables))
+    require(fits, Reason.CAPACITY, "a pass: its arrays do not fit each other")
+    rows, scratch = (padded(circuit.pre_a.T), padded(circuit.pre_b.T)), (zeros(wide), zeros(len(tables)))
+    moves = (sigma, padded(np.concatenate(tables)), starts, by_a, by_b)
+    run("dense", p, wide, len(tables), lanes.shape[1], SIGMA_BITS, *rows, *moves, padded(lanes.T), *scratch, sums)
 
 
 def _weighted(sigma: Ints, stack: Ints, place: Position) -> Ints:

@@ -19,10 +19,9 @@ from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, re
 from verifier.kernel.closed_form import ROOM, ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
-from verifier.kernel.events import COMPILED
+from verifier.kernel.events import COMPILED, run
 from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
 from verifier.kernel.quadrature import LENS_BITS, Quadrature
-from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import TABLE_ERROR, Points, roots
 
 BLOCK_BYTES = 1 << 21  # of the logits of several t
@@ -366,8 +365,7 @@ def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
     steps, m, width = wave.shape
     if COMPILED is not None:
         arrays = (wave, block.delta, form, found.low, found.high, found.network)
-        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "waves: not contiguous")
-        COMPILED.discs(steps * m, m, width // 2, found.shift, *(part.ctypes.data for part in arrays))
+        run("discs", steps * m, m, width // 2, found.shift, *arrays)
         return
     block.raise_to(found.high, wave)
     lowest = -found.low
@@ -382,9 +380,7 @@ def _gaps_of(block: _Block, values: Ints, at: Ints, gaps: Ints, found: _Swept) -
     steps, m, p = values.shape
     if COMPILED is not None:
         least, ranges = zeros(steps, m), zeros(steps, m)
-        arrays = (values, at, block.delta, gaps, least, ranges, found.spread)
-        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "gaps: not contiguous")
-        COMPILED.gaps(steps * m, m, p, *(part.ctypes.data for part in arrays))
+        run("gaps", steps * m, m, p, values, at, block.delta, gaps, least, ranges, found.spread)
         found.margins[block.a, block.b], found.ranges[block.a, block.b] = least, ranges
         return
     values = np.take_along_axis(values, ((at[:, None] + np.arange(p, dtype=np.int64)) % p)[:, None, :], axis=2)
@@ -416,9 +412,7 @@ def _evaluate(lanes: Lanes, directions: Ints, delta: Ints, offsets: Ints, found:
     """Lower found[δ, t] to logit_t − logit_{t+d} for every δ of `delta` [m] and d of its row of `offsets` [m, k]."""
     p, _, width = lanes.sums.shape
     if COMPILED is not None:
-        arrays = (delta, offsets, lanes.sums, directions, found)
-        require(all(part.flags.c_contiguous for part in arrays), Reason.CAPACITY, "offsets: not contiguous")
-        COMPILED.offsets(p, width, len(delta), offsets.shape[1], *(part.ctypes.data for part in arrays))
+        run("offsets", p, width, len(delta), offsets.shape[1], delta, offsets, lanes.sums, directions, found)
         return
     places = np.full(p, -1, dtype=np.int64)
     places[delta] = np.arange(len(delta), dtype=np.int64)

@@ -26,10 +26,7 @@ TRANSFORMER = "verifier-model/1"
 CIRCUIT = "verifier-circuit/1"
 _DECIMAL = Text("[1-9][0-9]{0,8}", "a plain decimal")
 _COMMON: dict[str, Text] = {"format": Text(), "task": Text(), "p": _DECIMAL, "provenance": Text()}
-METADATA = {
-    TRANSFORMER: Record({**_COMMON, "layout": Text(), "attention": Text()}),
-    CIRCUIT: Record({**_COMMON}),
-}
+METADATA = {TRANSFORMER: Record({**_COMMON, "layout": Text(), "attention": Text()}), CIRCUIT: Record({**_COMMON})}
 # Shapes, a letter a size: v tokens, t positions, d model dimensions, h heads of width k, n neurons, q outputs.
 TRANSFORMER_SHAPES = {
     "embed.W_E": "vd",
@@ -59,11 +56,7 @@ LARGEST = {
 }
 _OFFSET = Integer(0, limits.MODEL_BYTES)
 TENSOR = Record(
-    {
-        "dtype": choice("F32", "F64"),
-        "shape": Items(Integer(1, 1 << 20), 0, 3),
-        "data_offsets": Items(_OFFSET, 2, 2),
-    }
+    {"dtype": choice("F32", "F64"), "shape": Items(Integer(1, 1 << 20), 0, 3), "data_offsets": Items(_OFFSET, 2, 2)}
 )
 
 

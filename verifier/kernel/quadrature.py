@@ -171,9 +171,9 @@ def _nearest(start: int, first: int, period: int) -> int:
 
 
 def _direction(x: int, y: int) -> tuple[int, int]:
-    """(x + iy)/|x + iy| in table units, within two units, where |x + iy| is 2^32 or more; (1, 0) below."""
+    """(x + iy)/|x + iy| in table units, within two units; (1, 0) below 2^37, which is above what Q is known to."""
     size = isqrt((x * x + y * y) << 2)
-    return ((x << TABLE_BITS + 1) // size, (y << TABLE_BITS + 1) // size) if size >> 33 else (1 << TABLE_BITS, 0)
+    return ((x << TABLE_BITS + 1) // size, (y << TABLE_BITS + 1) // size) if size >> 38 else (1 << TABLE_BITS, 0)
 
 
 UNIT = 1 << SHARE_BITS + TABLE_BITS  # sums of ζ·e(x) are in units of W/UNIT
