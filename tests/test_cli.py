@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
+from unittest import mock
 
 import pytest
 
@@ -19,6 +20,7 @@ import verifier
 from verifier import __version__, cli
 from verifier.errors import MESSAGE_LIMIT, InputError, VerifierError, one_line
 from verifier.files import FileError
+from verifier.kernel import events
 from verifier.proof.reasons import MalformedError, Reason, VerificationError
 from verifier.prove import Unexplained
 
@@ -58,7 +60,10 @@ def test_help_lists_every_command_in_order(capsys: pytest.CaptureFixture[str]) -
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--version"]) == 0
-    assert capsys.readouterr().out == f"verifier {__version__}\n"
+    assert capsys.readouterr().out == f"verifier {__version__} (kernel loop: {events.loop()})\n"
+    with mock.patch.object(events, "COMPILED", None):
+        assert cli.main(["--version"]) == 0
+    assert "arrays" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

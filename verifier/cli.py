@@ -101,6 +101,12 @@ def guarded(work: Callable[[], int]) -> int:
         return code
 
 
+def _version() -> str:
+    from verifier.kernel.events import loop
+
+    return f"verifier {__version__} (kernel loop: {loop()})"
+
+
 def _dispatch(words: list[str]) -> int:
     if not words or words[0].startswith("-"):
         parser = Parser(
@@ -111,7 +117,7 @@ def _dispatch(words: list[str]) -> int:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
-        parser.add_argument("--version", action="version", version=f"verifier {__version__}")
+        parser.add_argument("--version", action="version", version=_version() if "--version" in words else "")
         parser.parse_args(words)
         parser.error("which command?")
     name = words[0]

@@ -152,6 +152,11 @@ def _library() -> ctypes.CDLL | None:
 COMPILED = _library()
 
 
+def loop() -> str:
+    """Which code runs where there is a choice; the results are the same."""
+    return "arrays" if COMPILED is None else "compiled"
+
+
 def run(function: str, *arguments: int | Ints | Narrow) -> None:
     """Call a function of sweep.c; of an array that is not contiguous the address and the strides are given, as numbers.
 

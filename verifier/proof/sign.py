@@ -22,14 +22,17 @@ from verifier.proof.statement import (
 
 
 def environment() -> dict[str, str]:
-    """Versions of what made a proof, by name."""
+    """Versions of what made a proof, by name, and which loop of the kernel ran."""
     import flint
+
+    from verifier.kernel.events import loop
 
     return {
         "verifier": __version__,
         "python": platform.python_version(),
         "python-flint": str(flint.__version__),
         "flint": str(flint.__FLINT_VERSION__),
+        "kernel-loop": loop(),
     }
 
 

@@ -7,8 +7,8 @@ Subject: the model file, by name and SHA-256. Predicate, with fields that are al
   it to read what was proved, and whoever wants to recheck names it anyway.
 - `conclusion`: what the kernel concluded: the theorem, its lemmas, budget and cost, every number exact. A
   recheck must give this very value, so nothing in it depends on the clock or the machine.
-- `environment`: versions of this package, python-flint, flint and Python. For information; a recheck need
-  not have the same.
+- `environment`: versions of this package, python-flint, flint and Python, and which loop of the kernel ran. For
+  information; a recheck need not have the same.
 
 The predicate type is a URI under `.invalid`, a top-level domain that is reserved for ever (RFC 6761): it
 names the type, resolves nowhere, and nobody can come to own it. It ends in the major version; a change that
