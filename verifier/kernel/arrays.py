@@ -20,6 +20,9 @@ from verifier.kernel.reasons import Reason, require
 Ints = NDArray[np.int64]
 CAPACITY = 1 << 62
 SIGNIFICAND = 53  # bits of binary64
+# The C library gives freed memory back at twice the largest block that it has seen freed. Were that small, the system
+# would clear the same pages for every temporary.
+np.empty(1 << 21, dtype=np.int64)
 
 
 def require_capacity(bound: int, what: str) -> None:
@@ -104,5 +107,7 @@ def _digits(values: Ints, width: int, count: int) -> list[NDArray[np.float64]]:
 
 def _product(x: NDArray[np.float64], y: NDArray[np.float64]) -> Ints:
     """x @ y in binary64. Premise: |entries of x|·|entries of y|·inner <= 2^53. ⟹ exact."""
+    if y.ndim == 2 < x.ndim:  # one product, not a stack of small ones
+        return _product(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[1])
     result: Ints = np.matmul(x, y).astype(np.int64)
     return result

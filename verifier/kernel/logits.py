@@ -259,7 +259,8 @@ class _Ideal:
         second = (heights < 0) ^ (block.turned & bool(k % 2))
         for part in self.rule.lens:
             here, there = (part[(k * block.t + turn) % (2 * p)][:, None] for turn in (0, p))
-            value = rounded(np.where(second, there, here) * np.abs(heights), TABLE_BITS) * np.int64(self.size)
+            far = np.where(second, there, here) * np.abs(heights)  # a lens is below 2^31, a height below 2^30.1
+            value = rounded(far, TABLE_BITS, 1 << 61) * np.int64(self.size)
             found.append(shifted(value, max(self.exponent, -62)))
         return found[0], found[1]
 
