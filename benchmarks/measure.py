@@ -65,7 +65,7 @@ def blas() -> str:
     return ", ".join(f"{x['internal_api']} {x['version']} {x.get('architecture', '')}" for x in threadpool_info())
 
 
-def _is_learned(source: Model | FoldedCircuit) -> TypeGuard[Model]:
+def is_learned(source: Model | FoldedCircuit) -> TypeGuard[Model]:
     return isinstance(source, Model) and isinstance(source.attention, Softmax)
 
 
@@ -94,14 +94,18 @@ def measure(folder: Path, rounds: int, rows: int, methods: list[str]) -> dict[st
                     "events": conclusion.events,
                     "certified": conclusion.accuracy.certified_inputs,
                     "directions": conclusion.explanation["directions"],
+                    "margin": conclusion.accuracy.min_margin.mantissa * 2.0**conclusion.accuracy.min_margin.exponent,
                 }
             else:
                 start = time.process_time()
-                made = learned(source, kind[0]) if _is_learned(source) else tables(source, *kind)
+                made = learned(source, kind[0]) if is_learned(source) else tables(source, *kind)
                 folded = time.process_time()
-                brute = exhaustive(made, chosen).certified
+                brute = exhaustive(made, chosen)
                 taken = folded - start + (time.process_time() - folded) * p / len(chosen)
-                result.setdefault("brute", {})[method] = brute / (len(chosen) * p)
+                result.setdefault("brute", {})[method] = [
+                    brute.certified / (len(chosen) * p),
+                    float(brute.margins.min()),
+                ]
             least[method] = min(least[method], taken)
     stream = isinstance(source, Model)
     return result | {"seconds": least, "stages": stages, "blas": blas(), "p": p, "transformer": stream}
