@@ -107,7 +107,7 @@ def _digits(values: Ints, width: int, count: int) -> list[NDArray[np.float64]]:
 
 def _product(x: NDArray[np.float64], y: NDArray[np.float64]) -> Ints:
     """x @ y in binary64. Premise: |entries of x|·|entries of y|·inner <= 2^53. ⟹ exact."""
-    if y.ndim == 2 < x.ndim:  # one product, not a stack of small ones
+    if y.ndim == 2 < x.ndim and len(y):  # one product, not a stack of small ones
         return _product(x.reshape(-1, x.shape[-1]), y).reshape(*x.shape[:-1], y.shape[1])
     result: Ints = np.matmul(x, y).astype(np.int64)
     return result
