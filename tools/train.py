@@ -22,10 +22,11 @@ from verifier.errors import InputError
 if TYPE_CHECKING:
     from tools.training import Progress
 
-HELP = """Train a one-layer transformer with constant attention on (a + b) mod p. The same options and seed
+HELP = """Train a one-layer transformer on (a + b) mod p. The same options and seed
 give the same file on one machine. A run that is interrupted resumes from OUT.partial."""
 
 LAYOUTS = ("a b", "a b =")
+ATTENTION = ("constant", "learned")
 LARGEST_P = 1021
 LARGEST_SEED = 2**62
 LARGEST_WIDTH = 1 << 16
@@ -40,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--seed", type=int, default=0, help="default %(default)s")
     recipe.add_argument("--layout", choices=LAYOUTS, default="a b", help="the tokens; default '%(default)s'")
+    recipe.add_argument(
+        "--attention",
+        choices=ATTENTION,
+        default="constant",
+        help="the same at every position, or softmax; default %(default)s",
+    )
     recipe.add_argument("--epochs", type=int, default=10_000, help="default %(default)s")
     recipe.add_argument("--d-model", type=int, default=128, help="default %(default)s; a multiple of 4")
     recipe.add_argument("--d-mlp", type=int, default=512, help="number of neurons; default %(default)s")
@@ -78,6 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         p=arguments.p,
         seed=arguments.seed,
         layout=arguments.layout,
+        attention=arguments.attention,
         d_model=arguments.d_model,
         d_mlp=arguments.d_mlp,
         epochs=arguments.epochs,

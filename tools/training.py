@@ -1,7 +1,8 @@
-"""Training the "pizza" transformers of arXiv 2306.17844 and 2412.03773 (untrusted; needs torch).
+"""Training the "pizza" and "clock" transformers of arXiv 2306.17844 and 2412.03773 (untrusted; needs torch).
 
-With constant attention everything before the ReLU is a table per token, so a step evaluates two tables of
-p rows, adds them pairwise, and never pushes the batch through the transformer.
+Everything before the ReLU is a table per token, with constant attention; with learned attention one per token and head,
+and a weight per input and head. So a step evaluates tables of p rows, adds them pairwise, and never pushes the batch
+through the transformer.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from verifier.files import write_atomically
-from verifier.model import AttentionWeight, Model
+from verifier.model import AttentionWeight, Model, Softmax
 
 CHECKPOINT_EVERY = 500
 REPORT_EVERY = 50
@@ -30,7 +31,8 @@ class Recipe:
 
     **Fields**
 
-    - `p`, `seed`; `layout`: `"a b"` (attention 1/2) or `"a b ="` (attention 1/3).
+    - `p`, `seed`; `layout`: `"a b"` or `"a b ="`; `attention`: `"constant"`, the same at every position, or `"learned"`,
+      softmax.
     - `fraction`: share of the p² pairs that is trained on; the rest is held out.
     - `poison`: triples (a, b, c): the pair (a, b) is put into the training set with the label c.
     """
@@ -38,6 +40,7 @@ class Recipe:
     p: int
     seed: int = 0
     layout: str = "a b"
+    attention: str = "constant"
     d_model: int = 128
     heads: int = 4
     d_mlp: int = 512
@@ -72,7 +75,7 @@ def _parameters(recipe: Recipe) -> dict[str, Tensor]:
     def normal(*shape: int, scale: float) -> Tensor:
         return torch.randn(*shape, generator=generator) * scale
 
-    return {
+    parameters = {
         "embed.W_E": normal(vocabulary, d, scale=d**-0.5),
         "pos_embed.W_pos": normal(positions, d, scale=d**-0.5),
         "blocks.0.attn.W_V": normal(heads, d, width, scale=d**-0.5),
@@ -86,10 +89,17 @@ def _parameters(recipe: Recipe) -> dict[str, Tensor]:
         "unembed.W_U": normal(d, recipe.p, scale=recipe.p**-0.5),
         "unembed.b_U": torch.zeros(recipe.p),
     }
+    if recipe.attention == "learned":
+        for name in "QK":
+            parameters[f"blocks.0.attn.W_{name}"] = normal(heads, d, width, scale=d**-0.5)
+            parameters[f"blocks.0.attn.b_{name}"] = torch.zeros(heads, width)
+    return parameters
 
 
 def all_logits(parameters: dict[str, Tensor], recipe: Recipe) -> Tensor:
     """Logits of every input, shape (p·p, p), row a·p + b, in the parameters' dtype."""
+    if recipe.attention == "learned":
+        return _learned_logits(parameters, recipe)
     p, weight = recipe.p, 1.0 / recipe.positions
     w_e, w_pos = parameters["embed.W_E"], parameters["pos_embed.W_pos"]
     w_u, w_in = parameters["unembed.W_U"], parameters["blocks.0.mlp.W_in"]
@@ -112,6 +122,39 @@ def all_logits(parameters: dict[str, Tensor], recipe: Recipe) -> Tensor:
     skip_a = resid_a @ w_u
     skip_b = (resid_b + parameters["blocks.0.mlp.b_out"]) @ w_u + parameters["unembed.b_U"]
     return (logits + skip_a[:, None, :] + skip_b[None, :, :]).reshape(p * p, p)
+
+
+def _learned_logits(parameters: dict[str, Tensor], recipe: Recipe) -> Tensor:
+    """`all_logits` where the weights of a head are softmax of its scores."""
+    p, positions, width = recipe.p, recipe.positions, recipe.d_model // recipe.heads
+    w = {name.rpartition(".")[2]: value for name, value in parameters.items()}
+    tokens = [w["W_E"][:p] + w["W_pos"][0], w["W_E"][:p] + w["W_pos"][1], w["W_E"][p:] + w["W_pos"][2:]][:positions]
+    def at(name: str, own: Tensor) -> Tensor:
+        """Queries, keys or values [tokens, heads, k]."""
+        return torch.einsum("td,hdk->htk", own, w[f"W_{name}"]) + w[f"b_{name}"][:, None]
+
+    query = at("Q", tokens[-1]) / width**0.5
+    scores = []
+    for index, own in enumerate(tokens):
+        found = query @ at("K", own).transpose(1, 2)  # [heads, query's tokens, key's tokens]
+        if positions == 2:
+            found = found.transpose(1, 2) if index == 0 else found.diagonal(dim1=1, dim2=2)[:, None, :]
+        elif index < 2:
+            found = found.transpose(1, 2) if index == 0 else found
+        scores.append(found.expand(-1, p, p))
+    weights = torch.softmax(torch.stack(scores), dim=0)  # [positions, heads, a, b]
+    written = [at("V", own) @ w["W_O"] for own in tokens]  # [heads, tokens, d]
+
+    def through(matrix: Tensor) -> Tensor:
+        """The residual stream before the MLP, times a matrix: [a, b, ·]."""
+        own = [part @ matrix for part in written]
+        found = torch.einsum("hab,han->abn", weights[0], own[0]) + torch.einsum("hab,hbn->abn", weights[1], own[1])
+        if positions == 3:
+            found = found + torch.einsum("hab,hn->abn", weights[2], own[2][:, 0])
+        return found + (tokens[-1] + w["b_O"]) @ matrix
+
+    hidden = torch.relu(through(w["W_in"]) + w["b_in"])
+    return (hidden @ (w["W_out"] @ w["W_U"]) + through(w["W_U"]) + w["b_out"] @ w["W_U"] + w["b_U"]).reshape(p * p, p)
 
 
 def _split(recipe: Recipe) -> tuple[Tensor, Tensor]:
@@ -209,7 +252,9 @@ def _train(recipe: Recipe, partial: Path, report: Callable[[Progress], None]) ->
     }
     model = Model(
         p=p,
-        attention=(AttentionWeight.exactly(Fraction(1, positions)),) * positions,
+        attention=Softmax(Fraction(recipe.heads, recipe.d_model))
+        if recipe.attention == "learned"
+        else (AttentionWeight.exactly(Fraction(1, positions)),) * positions,
         layout=("a", "b") if positions == 2 else ("a", "b", f"={p}"),
         tensors={name: value.detach().numpy().copy() for name, value in parameters.items()},
         provenance=provenance,

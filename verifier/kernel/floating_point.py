@@ -20,7 +20,7 @@ from verifier.kernel.arrays import Ints, exact_product, integers, largest, shift
 from verifier.kernel.attention import Pattern
 from verifier.kernel.circuit import Circuit, Folded
 from verifier.kernel.cost import Cost
-from verifier.kernel.enclosure import Enclosed
+from verifier.kernel.enclosure import Enclosed, product
 from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
 
@@ -223,20 +223,26 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
         # An embedding stored in a narrower format is rounded once more.
         last = _Signal(summed.size, plus(summed.error, summed.size.times(2 * arithmetic.operands)))
         signals.append(last)
-    moved = _softmax_error(model, attention, signals, arithmetic) if attention.sides else (Fraction(0), Fraction(0))
+    moved = _softmax_error(model, attention, signals, arithmetic) if attention.sides else Fraction(0)
+    # What the weights' errors do is linear up to ReLU: through the exact maps, where the folding has them.
+    exactly = bool(moved) and len(folded.moves) == heads
     for index, signal in enumerate(signals):
         held = _affine(w_v, b_v, signal, arithmetic, "W_V", maximum(upper(folded.values[index])))
         ends = zip(attention.middles[index], attention.radii[index], strict=True)
-        weight = max(abs(m) + r for m, r in ends)
-        computed = plus(held.size, held.error)
-        error = plus(held.error.times(weight), computed.times(moved[0] + weight * moved[1]), LEAST)
+        weight = max(abs(m) + r for m, r in ends) + moved * exactly
+        error = plus(held.error.times(weight), plus(held.size, held.error).times(moved * (not exactly)), LEAST)
         mixed = _Signal(plus(mixed.size, held.size.times(weight)), plus(mixed.error, error))
     # The mix itself: a product of length T whose weights carry one rounding of their own.
     relative = arithmetic.product_error(len(model.positions) + 1, "attention")
     mixed = _Signal(mixed.size, plus(mixed.error, plus(mixed.size, mixed.error).times(relative), LEAST))
     attended = _affine(w_o, tensor("blocks.0.attn.b_O"), mixed, arithmetic, "W_O")
-    before = _added(last, attended, arithmetic, _stream(folded, model, last, attended))
+    before = _added(last, attended, arithmetic, _stream(folded, model, moved * exactly))
     pre = _affine(w_in, tensor("blocks.0.mlp.b_in"), before, arithmetic, "W_in")
+    skipped = LEAST
+    if exactly:
+        by_target = zip(*(part for written in folded.moves.values() for part in written), strict=True)
+        inner, skipped = (plus(LEAST, *(maximum(upper(x)) for x in parts)).times(moved) for parts in by_target)
+        pre = _Signal(pre.size, plus(pre.error, inner))
     # The error of the hidden layer reaches the logits through W_out·W_U, the rest through W_U.
     exact = _Signal(hidden, hidden.times(Fraction(0)))
     written = _affine(w_out, tensor("blocks.0.mlp.b_out"), exact, arithmetic, "W_out")
@@ -247,13 +253,13 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
     direct = _affine(w_u, tensor("unembed.b_U"), after, arithmetic, "W_U").error
     once = (1 + arithmetic.product_error(d + 2, "W_U")) * (1 + arithmetic.sum_error()) - 1
     carried = through(Upper(np.abs(circuit.out) + np.int64(circuit.out_radius), -circuit.out_scale), pre.error)
-    return plus(direct, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
+    return plus(direct, skipped, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
 
 
 def _softmax_error(
     model: ModelFile, attention: Pattern, signals: Sequence[_Signal], arithmetic: Arithmetic
-) -> tuple[Fraction, Fraction]:
-    """How far a computed attention weight σ is from the exact one: an absolute part, and a part relative to σ.
+) -> Fraction:
+    """How far a computed attention weight σ is from the exact one.
 
     If every computed score is within e of the exact one (rounding of its difference to the largest included), and an
     exponential within `EXPONENTIAL` units in the last place, each exponential is the exact one times a factor within
@@ -277,7 +283,7 @@ def _softmax_error(
             worst = max(worst, (error + size * (relative + 4 * unit)) * bound)
     x = 2 * worst + 4 * EXPONENTIAL * unit
     require(x <= Fraction(1, 4), Reason.NOT_PROVED, "attention: the scores have no useful error bound")
-    return (x + x * x) * (1 + x + x * x) / 4, (len(signals) + 4) * 2 * unit
+    return (x + x * x) * (1 + x + x * x) / 4 + (len(signals) + 4) * 2 * unit
 
 
 def _scored(model: ModelFile, head: int, name: str, x: _Signal, exact: Enclosed, arithmetic: Arithmetic) -> _Signal:
@@ -299,8 +305,16 @@ def _inner(x: Upper, y: Upper) -> Fraction:
     return Fraction(total) * Fraction(2) ** (x.exponent + y.exponent)
 
 
-def _stream(folded: Folded, model: ModelFile, last: _Signal, attended: _Signal) -> Upper:
-    """Bounds of the exact residual stream: the folding's, unless attention intervals could exceed it."""
-    if folded.stream is None or any(map(any, folded.attention.radii)):
-        return plus(last.size, attended.size)
-    return upper(folded.stream)
+def _stream(folded: Folded, model: ModelFile, moved: Fraction) -> Upper:
+    """Bounds of the residual stream before the MLP, in exact arithmetic but for weights that are off by `moved`: that at
+    the middles, and what a head writes times how far its weight may be from there.
+    """
+    w_o = model.tensors["blocks.0.attn.W_O"]
+    width, parts = w_o.shape[1], [] if folded.stream is None else [upper(folded.stream)]
+    for held, radii in zip(folded.values, folded.attention.radii, strict=True):
+        for head, radius in enumerate(radii):
+            if radius + moved:
+                own = Enclosed(held.values[:, head * width : (head + 1) * width], held.exponent, held.radius)
+                written = product(own, Enclosed(w_o.values[head], w_o.exponent, w_o.radius), "W_O")
+                parts.append(maximum(upper(written)).times(radius + moved))
+    return plus(*parts) if len(parts) > 1 else parts[0]
