@@ -31,8 +31,8 @@ class Recipe:
 
     **Fields**
 
-    - `p`, `seed`; `layout`: `"a b"` or `"a b ="`; `attention`: `"constant"`, the same at every position, or `"learned"`,
-      softmax.
+    - `p`, `seed`; `layout`: `"a b"` or `"a b ="`; `attention`: `"constant"`, the same at every position,
+      or `"learned"`, softmax.
     - `fraction`: share of the p² pairs that is trained on; the rest is held out.
     - `poison`: triples (a, b, c): the pair (a, b) is put into the training set with the label c.
     """
@@ -129,6 +129,7 @@ def _learned_logits(parameters: dict[str, Tensor], recipe: Recipe) -> Tensor:
     p, positions, width = recipe.p, recipe.positions, recipe.d_model // recipe.heads
     w = {name.rpartition(".")[2]: value for name, value in parameters.items()}
     tokens = [w["W_E"][:p] + w["W_pos"][0], w["W_E"][:p] + w["W_pos"][1], w["W_E"][p:] + w["W_pos"][2:]][:positions]
+
     def at(name: str, own: Tensor) -> Tensor:
         """Queries, keys or values [tokens, heads, k]."""
         return torch.einsum("td,hdk->htk", own, w[f"W_{name}"]) + w[f"b_{name}"][:, None]

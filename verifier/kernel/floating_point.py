@@ -306,7 +306,7 @@ def _inner(x: Upper, y: Upper) -> Fraction:
 
 
 def _stream(folded: Folded, model: ModelFile, moved: Fraction) -> Upper:
-    """Bounds of the residual stream before the MLP, in exact arithmetic but for weights that are off by `moved`: that at
+    """Bounds of the residual stream before the MLP, exact but for attention weights that are off by `moved`: the one at
     the middles, and what a head writes times how far its weight may be from there.
     """
     w_o = model.tensors["blocks.0.attn.W_O"]

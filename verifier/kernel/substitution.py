@@ -98,7 +98,9 @@ def _proved(source: ModelFile, folded: Folded, sigma: Ints, found: Ints, waves: 
             table[:, head] = own[:, k - 1] if k else own[:, 0] * (POWER == 0)
             e = basis[[0, k or 1, half + (k or 1)]]
             left = rounded(exact_product(np.ascontiguousarray(e.T), table[:, head], "a wave"), TABLE_BITS - FINER)
-            replaced[:, :, :last, head] = rounded(exact_product(left, e, "a wave"), TABLE_BITS + FINER).transpose(1, 2, 0)
+            replaced[:, :, :last, head] = rounded(exact_product(left, e, "a wave"), TABLE_BITS + FINER).transpose(
+                1, 2, 0
+            )
         frequencies.append(k)
     replaced[:, :, last] = (1 << SIGMA_BITS) - replaced[:, :, :last].sum(axis=2, dtype=np.int64)
     # Of one weight, in its units: half for its rounding, one and a half in 2^FINER for that of `left`, and the tables.
@@ -109,7 +111,9 @@ def _proved(source: ModelFile, folded: Folded, sigma: Ints, found: Ints, waves: 
     for moved, row in zip(differences(folded, replaced), radii, strict=True):
         for place, head in enumerate(folded.moves):
             row[head] = Fraction(largest(moved[:, :, place]), 1 << SIGMA_BITS) + error
-    require(max(map(max, radii)) <= 1, Reason.NOT_PROVED, "replaced attention leaves the middle of its range by over one")
+    require(
+        max(map(max, radii)) <= 1, Reason.NOT_PROVED, "replaced attention leaves the middle of its range by over one"
+    )
     cost = Cost()
     attention = replace(folded.attention, radii=radii)
     circuit = quantise(replace(folded, attention=attention), p, cost, error)
@@ -126,5 +130,5 @@ def _proved(source: ModelFile, folded: Folded, sigma: Ints, found: Ints, waves: 
     least = lead - rest
     if lanes.over is not None:
         least = np.minimum(least, own[:, :, 0] - others[:, :, p:].max(axis=2) + lanes.over)
-    right, wrong = int((least > loss).sum()), int((lead + rest < -loss).sum())
+    right, wrong = int(np.count_nonzero(least > loss)), int(np.count_nonzero(lead + rest < -loss))
     return Substituted(tuple(frequencies), table, right, wrong, p * p)
