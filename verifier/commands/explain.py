@@ -13,7 +13,7 @@ from verifier.console import add_output_arguments, emit_json, print_table, progr
 
 if TYPE_CHECKING:
     from verifier.report.case import Case
-    from verifier.report.mechanism import Mechanism
+    from verifier.report.mechanism import AttentionUse, Mechanism
 
 HELP = """Say in words and numbers how a model adds: families, output directions, what the closed form explains.
 What the kernel did not prove is called an estimate. Nothing is written."""
@@ -88,9 +88,21 @@ def _document(case: Case, m: Mechanism) -> dict[str, object]:
             "other_share": m.other_share,
             "frequencies": [asdict(f) for f in m.frequencies],
             "directions": [asdict(d) for d in m.directions],
+            **({} if m.attention is None else {"heads": [asdict(h) for h in m.attention.heads]}),
+            **({} if m.attention is None else {"waves_of_the_sum": m.attention.form_share}),
         },
         "proved": {name: conclusion[name] for name in ("quadrature", "logits", "closed_form", "accuracy")},
+        "proved_beside_the_statement": None if m.attention is None else _replaced(m.attention),
     }
+
+
+def _replaced(use: AttentionUse) -> dict[str, object]:
+    """Counts of answers with replaced attention; C of docs/theory.md in units of 2^-20, by position and head."""
+    found = {"attention_constant": use.constant, "attention_one_frequency": use.waves}
+    document: dict[str, object] = {
+        name: {**asdict(x), "table": x.table.tolist()} for name, x in found.items() if x is not None
+    }
+    return document | ({"reason": use.failure} if use.failure else {})
 
 
 def _print(case: Case, m: Mechanism) -> None:
@@ -141,6 +153,9 @@ def _print(case: Case, m: Mechanism) -> None:
         title = f"Output directions: {_many(len(lines), 'deformed cosine', 'deformed cosines')} (estimates)"
         print_table(("", "logits", "k", "cosine of k", "next"), lines, title=title, align="rrrrr")
         say()
+    if m.attention is not None:
+        _print_attention(m.attention)
+        say()
     form, accuracy = conclusion.closed_form, conclusion.accuracy
     ratio = "none" if accuracy.gap_error is None else at_most(accuracy.gap_error)
     lead = f"lead at least {at_least(accuracy.min_margin)} ({accuracy.semantics})"
@@ -156,6 +171,18 @@ def _print(case: Case, m: Mechanism) -> None:
     budget = [(BUDGET_WORDS.get(name, name), at_most(value)) for name, value in budget_totals(conclusion).items()]
     budget.append(("all together, at any one input", at_most(conclusion.logits.max_error)))
     print_table(("", ""), budget, title="Distance of a logit from it, at most (proved)", align="lr")
+
+
+def _print_attention(use: AttentionUse) -> None:
+    from verifier.report.numbers import replaced_words
+
+    rows = [
+        (i, f"{h.low:.2f} to {h.high:.2f}", "constant" if h.frequency is None else h.frequency, f"{h.share:.1%}")
+        for i, h in enumerate(use.heads)
+    ]
+    title = "Attention: the weight of the first position (estimates)"
+    print_table(("head", "weight", "k", "by waves of k"), rows, title=title, align="rrrr")
+    _paragraph(replaced_words(use))
 
 
 def _many(count: int, one: str, more: str) -> str:

@@ -1,6 +1,6 @@
 """How a model adds, in float64: estimates, from the folded circuit, a certificate and the kernel's evidence.
 
-Nothing here is proved.
+Nothing here is proved but what the kernel says about replaced attention.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.kernel import Evidence
+from verifier.kernel import Evidence, Rejected
+from verifier.kernel.attention import SIGMA_BITS
 from verifier.kernel.certificate import Certificate, Family
 from verifier.kernel.limits import DIRECTION_BITS, PHASE_BITS, PROFILE_BITS
-from verifier.model import FoldedCircuit
+from verifier.kernel.substitution import Substituted, substituted
+from verifier.model import FoldedCircuit, Model, Softmax, decode, input_tokens, softmax_attention
 from verifier.report.case import Case
 
 Array = NDArray[np.float64]
@@ -200,6 +202,73 @@ class FrequencyEstimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """Estimates for one head: the least and the greatest weight it gives to the first position; the frequency of its
+    waves (None for a head that is constant), and their share of the variance of its weights.
+    """
+
+    low: float
+    high: float
+    frequency: int | None
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionUse:
+    """What learned attention is for.
+
+    **Fields**
+
+    - `heads`; `form_share`: of the variance of the logits (over c), by waves of a + b at the families' frequencies with
+      any output: u_0[c] + Σ_k cos(2πk(a + b)/p)·u_k[c] + sin(2πk(a + b)/p)·v_k[c]. Estimates.
+    - `constant`, `waves`: what the kernel proves of the network with every head's weights replaced by their mean, and
+      by waves of one frequency. None where it proves nothing, for the reason `failure`.
+    """
+
+    heads: tuple[Head, ...]
+    form_share: float
+    constant: Substituted | None
+    waves: Substituted | None
+    failure: str
+
+
+def read_attention(case: Case) -> AttentionUse | None:
+    """What attention is for; None where it is not learned."""
+    model = decode(case.model.data, str(case.model.path))
+    if not isinstance(model, Model) or not isinstance(model.attention, Softmax):
+        return None
+    constant, waves, failure = None, None, ""
+    try:
+        constant, waves = substituted(case.model.data)
+    except Rejected as error:
+        failure = str(error)
+    p, pattern, heads = model.p, softmax_attention(model), []
+    weights = np.stack([pattern(input_tokens(model.positions, p, a))[:, :, 0] for a in range(p)])
+    for head in range(weights.shape[2]):
+        own, k = weights[:, :, head], waves.frequencies[head] if waves is not None else None
+        left = 0.0
+        if k is not None and waves is not None:
+            e = np.stack([np.ones(p), *(f(2 * np.pi * k * np.arange(p) / p) for f in (np.cos, np.sin))])
+            left = float((own - e.T @ (waves.table[0, head] * 2.0**-SIGMA_BITS) @ e).var() / max(own.var(), 1e-300))
+        heads.append(Head(float(own.min()), float(own.max()), k, 1 - left))
+    return AttentionUse(tuple(heads), _form_share(case), constant, waves, failure)
+
+
+def _form_share(case: Case) -> float:
+    evidence, p = case.checked.evidence, case.circuit.p
+    mean, whole, b = np.zeros((p, p)), 0.0, np.arange(p)
+    for a in range(p):
+        logits = logits_of(evidence, a)[:, :p]
+        logits = logits - logits.mean(axis=1, keepdims=True)
+        whole += float((logits**2).sum())
+        mean[(a + b) % p] += logits / p
+    spectrum = np.fft.rfft(mean, axis=0)
+    kept = [0, *sorted({family.frequency for family in case.certificate.families})]
+    power = (np.abs(spectrum[kept]) ** 2).sum(axis=1) * np.where(np.array(kept) == 0, 1, 2)
+    return float(power.sum()) / max(whole, 1e-300)
+
+
+@dataclass(frozen=True, slots=True)
 class Mechanism:
     """How a model adds: estimates in float64.
 
@@ -207,7 +276,7 @@ class Mechanism:
 
     - `frequencies`: in ascending order; `directions`; `others`: neurons in no family.
     - `other_share`: of the logits' variance at frequencies that no family has.
-    - `right` [p, p]: whether the largest logit is the right one.
+    - `right` [p, p]: whether the largest logit is the right one. `attention`: for learned attention, what it is for.
     """
 
     p: int
@@ -218,6 +287,7 @@ class Mechanism:
     others: int
     other_share: float
     right: NDArray[np.bool_]
+    attention: AttentionUse | None
 
 
 def read_mechanism(case: Case) -> Mechanism:
@@ -241,7 +311,15 @@ def read_mechanism(case: Case) -> Mechanism:
     )
     other = max(0.0, 1 - sum(float(power[k]) / whole for k in forms))
     return Mechanism(
-        p, circuit.neurons, circuit.outputs, found, directions(evidence), case.certificate.others, other, right
+        p,
+        circuit.neurons,
+        circuit.outputs,
+        found,
+        directions(evidence),
+        case.certificate.others,
+        other,
+        right,
+        read_attention(case),
     )
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from verifier.console import decimal_bound
 from verifier.kernel import Conclusion, Dyadic
+
+if TYPE_CHECKING:
+    from verifier.report.mechanism import AttentionUse
 
 NAIVE = 4 / (3 * math.pi)
 """Of the error of a quadrature rule whose weights sum to 2π, when nothing is known about its phases."""
@@ -58,3 +62,19 @@ def ratio(numerator: int, denominator: int) -> str:
     """A quotient with one decimal, rounded up."""
     tenths = -(-10 * numerator // denominator)
     return f"{tenths // 10:,}.{tenths % 10}"
+
+
+def replaced_words(use: AttentionUse) -> str:
+    """What attention is for: answers with it replaced, and the waves that the logits are made of."""
+    form = (
+        f"Waves of a + b at the frequencies of the families, with any output, are {use.form_share:.2%} of the variance "
+        "of the logits (estimate)."
+    )
+    if use.constant is None or use.waves is None:
+        return f"Nothing is proved about replaced attention: {use.failure}. {form}"
+    return (
+        f"With the weights of every head replaced by waves of its one frequency in a and b, {use.waves.right} of "
+        f"{use.waves.inputs} answers are right and {use.waves.wrong} wrong; replaced by their mean, "
+        f"{use.constant.right} are right and {use.constant.wrong} wrong. The kernel proves it, in exact arithmetic; it "
+        f"is no part of a signed statement. {form}"
+    )

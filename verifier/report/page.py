@@ -38,7 +38,7 @@ from verifier.report.figures import (
     render_panels,
 )
 from verifier.report.mechanism import closed_table, wheels
-from verifier.report.numbers import NAIVE, at_least, at_most, number, ratio
+from verifier.report.numbers import NAIVE, at_least, at_most, number, ratio, replaced_words
 
 COLOURS = {
     PAPER: "var(--paper)",
@@ -202,6 +202,7 @@ def _rest(view: View) -> str:
         f"{m.neurons - m.others} of {m.neurons} neurons are in families. Estimated: "
         f"{m.other_share:.3%} of the variance "
         f"of the logits is at frequencies without one; {int(m.right.sum())} of {m.p**2} inputs are answered right."
+        + ("" if m.attention is None else f" Attention is learned. {replaced_words(m.attention)}")
     )
 
 
