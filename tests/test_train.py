@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,10 +17,12 @@ import torch
 from safetensors import safe_open
 
 import tools.training
+import verifier
+from tests.formats.format_samples import Lens, lens_state
 from tools import train as command
 from tools.training import Progress, Recipe, all_logits, train
 from verifier.errors import InputError
-from verifier.model import TENSORS, encode_model
+from verifier.model import TENSORS, Model, Softmax, activations, decode, encode_model
 
 TINY = Recipe(p=5, seed=3, d_model=8, d_mlp=12, epochs=120, fraction=0.9)
 WORDS = ["--p", "5", "--d-model", "8", "--d-mlp", "12"]
@@ -272,3 +275,31 @@ def test_a_name_that_certify_would_refuse_is_refused_at_once(
         assert command.main([*WORDS, "-o", str(tmp_path / name)]) == 2
         assert "must be named" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("layout", ["a b", "a b ="])
+def test_learned_attention_is_softmax_of_the_scores(layout: str, tmp_path: Path) -> None:
+    """`all_logits` against the package's own run of the file that is written."""
+    recipe = Recipe(p=5, layout=layout, attention="learned", d_model=8, d_mlp=12, epochs=2)
+    model, _ = train(recipe, tmp_path / "m.partial")
+    read = decode(encode_model(model), "m")
+    assert isinstance(read, Model)
+    assert read.attention == Softmax(Fraction(1, 2))
+    moved = {name: value + np.float32(0.1) for name, value in read.tensors.items()}
+    run = activations(replace(read, tensors=moved))
+    assert run is not None
+    wide = {name: torch.from_numpy(value).double() for name, value in moved.items()}
+    expected = run(*np.divmod(np.arange(25), 5))[1]
+    np.testing.assert_allclose(all_logits(wide, recipe).numpy(), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_a_network_trained_with_learned_attention_is_certified_as_a_module(tmp_path: Path) -> None:
+    """Queries and keys of its own, as parameters of a module with the names of HookedTransformer."""
+    recipe = Recipe(p=7, attention="learned", d_model=32, d_mlp=64, epochs=400, fraction=1.0, weight_decay=0.0)
+    model, last = train(recipe, tmp_path / "m.partial")
+    assert last.accuracy == 1.0
+    found = verifier.certify(Lens(lens_state(model)), p=7, layout="a b")
+    assert found.certified == 49
+    assert found.conclusion.accuracy.strategy == "semi-linear"
+    assert found.conclusion.attention.kind == "softmax"
+    assert not found.source.assumptions

@@ -7,7 +7,10 @@ import re
 
 import pytest
 
+from tests.shipped import MODELS
+from verifier import cli
 from verifier.commands.plot import NAMES
+from verifier.kernel.substitution import substituted
 from verifier.report.figures import FIGURES, View, render
 from verifier.report.page import page
 
@@ -34,3 +37,21 @@ def test_the_page_loads_nothing_and_has_the_kernel_s_numbers(view: View) -> None
         x / 100 <= y for x, y in zip(data["margins"], (evidence.margins * 2.0**evidence.exponent).ravel(), strict=True)
     )
     assert data["explained"] == [int(x) for x in evidence.explained]
+
+
+def test_what_attention_is_for_is_said_and_is_what_the_kernel_proves(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["explain", str(MODELS / "clock-p59.safetensors"), "--json", "--fresh"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    constant, waves = substituted((MODELS / "clock-p59.safetensors").read_bytes())
+    found = document["proved_beside_the_statement"]
+    for name, proved in (("attention_constant", constant), ("attention_one_frequency", waves)):
+        assert found[name]["right"] == proved.right
+        assert found[name]["wrong"] == proved.wrong
+        assert found[name]["table"] == proved.table.tolist()
+    heads = document["estimates"]["heads"]
+    assert [head["frequency"] for head in heads] == list(waves.frequencies)
+    assert all(0 < head["low"] < head["high"] < 1 and 0.3 < head["share"] < 1 for head in heads)
+    assert 0.95 < document["estimates"]["waves_of_the_sum"] < 1
+    assert cli.main(["explain", str(MODELS / "clock-p59.safetensors"), "--fresh"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"one frequency in a and b, {waves.right} of 3481 answers are right and {waves.wrong} wrong" in text
