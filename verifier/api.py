@@ -278,7 +278,8 @@ def certify(
     - `model`: a path, a torch module, a state dict, or a mapping with the tables `A`, `B`, `W` (`S1`, `S2`) of a
       folded circuit.
     - `at_least`: how many inputs to claim; by default all of them. `strategy`: `"linear"`, `"exact"` or
-      `"semi-linear"`; by default linear and, where that does not prove it, exact (for learned attention semi-linear). `semantics`: `"binary32"`, `"tf32"`, `"bfloat16"` or `"real"`.
+      `"semi-linear"`; by default linear and, where that does not prove it, exact (for learned attention semi-linear).
+    - `semantics`: `"binary32"`, `"tf32"`, `"bfloat16"` or `"real"`.
     - `margin_share`: how much of the true margin the explanation should show.
     - `name`: what to call a model that is no file. `observe`: called with (step, done, total).
     - `reading`: what the model does not say itself, as for `import_model`: `attention`, `layout`, `p`, `config`.
