@@ -37,6 +37,7 @@ def _instrumented() -> contextlib.AbstractContextManager[object]:
     return context
 
 
+from tests.kernel.test_kernel_transformers import files, transformer  # noqa: E402
 from tests.strategies import random_case  # noqa: E402
 
 with _instrumented():
@@ -45,6 +46,7 @@ with _instrumented():
     from verifier.kernel.certificate import read_certificate
     from verifier.kernel.claim import read_claim
     from verifier.kernel.model_file import read_model
+    from verifier.kernel.substitution import substituted
     from verifier.proof.documents import PREDICATE_TYPE
     from verifier.proof.envelope import decode_bundle
     from verifier.proof.keys import parse_public_key
@@ -92,11 +94,22 @@ def _whole(data: bytes) -> None:
     check(model, claim, data)
 
 
+_LEARNED = files(random.Random(3), transformer(random.Random(3), "softmax 1/sqrt(2)", 3), 3, "semi-linear", "binary32")
+
+
+def _semi_linear(data: bytes) -> None:
+    """A whole check of learned attention: the data is a certificate for a fixed model."""
+    model, claim, _ = _LEARNED
+    check(model, claim, data)
+
+
 TARGETS: dict[str, Callable[[bytes], object]] = {
     "model": read_model,
     "claim": read_claim,
     "certificate": read_certificate,
     "check": _whole,
+    "semi-linear": _semi_linear,
+    "substituted": substituted,
     "bundle": decode_bundle,
     "proof": _payload,
     "statement": lambda data: decode_statement(data, (PREDICATE_TYPE,)),
@@ -111,8 +124,10 @@ def seeds(target: str) -> list[bytes]:
     if target in ("model", "claim", "certificate"):
         at = ("model", "claim", "certificate").index(target)
         return kept + [random_case(random.Random(seed)).files()[at] for seed in range(12)]
-    if target == "check":
-        return [*kept, _CASE[2]]
+    if target in ("check", "semi-linear"):
+        return [*kept, (_CASE if target == "check" else _LEARNED)[2]]
+    if target == "substituted":
+        return [*kept, *(transformer(random.Random(seed), "softmax 1/sqrt(2)", 3) for seed in range(12))]
     if target in ("bundle", "proof", "statement"):
         bundles = [path.read_bytes() for path in sorted(GOOD.glob("**/*.sigstore.json"))]
         if target != "statement":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import random
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,12 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.kernel.test_attention import LAYOUTS, network
+from tests.kernel.test_kernel_transformers import transformer
 from tests.shipped import MODELS
 from verifier.kernel import Rejected
 from verifier.kernel.attention import SIGMA_BITS
 from verifier.kernel.substitution import Substituted, substituted
-from verifier.model import Model, encode, forward, input_tokens, read_model, softmax_attention
+from verifier.model import Model, decode, encode, forward, input_tokens, read_model, softmax_attention
 
+LONG = os.environ.get("HYPOTHESIS_PROFILE") == "soundness"
 NEAR = 1e-4  # margins, relative to the largest logit, whose sign the kernel need not know
 
 
@@ -71,6 +76,21 @@ def test_counts_are_those_of_the_network_with_replaced_attention(case: str, size
         assert not constant.table[..., 1:].any()
         assert all(k is not None and 1 <= k <= (model.p - 1) // 2 for k in waves.frequencies)
     assert done >= (2 if size == 1.0 else 6)
+
+
+@pytest.mark.soundness
+def test_odd_networks() -> None:
+    """Two and three positions, either order, outputs beyond p, scores near zero: nothing is counted that is not so."""
+    done = 0
+    for seed in range(3000 if LONG else 60):
+        rng = random.Random(seed)
+        data = transformer(rng, rng.choice(("softmax 1/sqrt(2)", "softmax 3/2", "softmax 1")), rng.choice((3, 4, 5)))
+        model = decode(data, "m")
+        assert isinstance(model, Model)
+        with contextlib.suppress(Rejected):
+            require_true(model)
+            done += 1
+    assert done > 20
 
 
 def test_waves_are_nearest_to_the_weights() -> None:
