@@ -84,7 +84,7 @@ def row(name: str, found: store.Prepared) -> tuple[str, ...]:
         f"{upper(c['logits']['max_error'], 4)} ({lower(true_error, 4)})",
         upper(max((bound["relative_bound"] for bound in c["quadrature"]), key=fraction), 3),
         str(c["certificate"]["directions"]),
-        f"{float(events):.2f} P",
+        "one dense pass" if a["strategy"] == "semi-linear" else f"{float(events):.2f} P",
     )
 
 
@@ -97,7 +97,7 @@ def _conclusion(outcome: prove.Outcome) -> Document:
 
 def _exact(found: store.Prepared) -> tuple[Document, Document]:
     """The least margin and the largest distance from the closed form, in exact arithmetic. For learned attention every
-    output is a direction of its own, and what is left is rounding, below one hundredth.
+    output is a direction of its own, and what is left is fixed point, a few hundredths.
     """
     learned, certificate = found.source.learned, found.certificate
     if learned:

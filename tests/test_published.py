@@ -52,6 +52,8 @@ def test_a_clock_with_attention_of_its_own_by_one_dense_pass() -> None:
     accuracy = conclusion.accuracy
     assert (accuracy.strategy, accuracy.semantics) == ("semi-linear", "binary32")
     assert accuracy.certified_inputs == 59**2
-    assert accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent >= 10
+    assert accuracy.min_margin.mantissa * Fraction(2) ** accuracy.min_margin.exponent >= Fraction(
+        "11.66"
+    )  # 90 % of the true one
     assert conclusion.attention.kind == "softmax"
     assert not done.source.assumptions

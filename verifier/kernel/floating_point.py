@@ -238,10 +238,10 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
     attended = _affine(w_o, tensor("blocks.0.attn.b_O"), mixed, arithmetic, "W_O")
     before = _added(last, attended, arithmetic, _stream(folded, model, moved * exactly))
     pre = _affine(w_in, tensor("blocks.0.mlp.b_in"), before, arithmetic, "W_in")
-    skipped = LEAST
+    skipped = list[Upper]()
     if exactly:
         by_target = zip(*(part for written in folded.moves.values() for part in written), strict=True)
-        inner, skipped = (plus(LEAST, *(maximum(upper(x)) for x in parts)).times(moved) for parts in by_target)
+        inner, *skipped = (plus(*(maximum(upper(x)) for x in parts)).times(moved) for parts in by_target)
         pre = _Signal(pre.size, plus(pre.error, inner))
     # The error of the hidden layer reaches the logits through W_out·W_U, the rest through W_U.
     exact = _Signal(hidden, hidden.times(Fraction(0)))
@@ -253,7 +253,7 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
     direct = _affine(w_u, tensor("unembed.b_U"), after, arithmetic, "W_U").error
     once = (1 + arithmetic.product_error(d + 2, "W_U")) * (1 + arithmetic.sum_error()) - 1
     carried = through(Upper(np.abs(circuit.out) + np.int64(circuit.out_radius), -circuit.out_scale), pre.error)
-    return plus(direct, skipped, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
+    return plus(direct, *skipped, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
 
 
 def _softmax_error(
