@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from verifier.api import Certification, certify, verify
     from verifier.errors import InputError, VerifierError
     from verifier.formats import import_file, import_model
+    from verifier.sweeps import sweep
 
 __all__ = [
     "Certification",
@@ -23,6 +24,7 @@ __all__ = [
     "certify",
     "import_file",
     "import_model",
+    "sweep",
     "verify",
 ]
 
@@ -36,6 +38,7 @@ _HOMES = {
     "VerifierError": "verifier.errors",
     "import_file": "verifier.formats",
     "import_model": "verifier.formats",
+    "sweep": "verifier.sweeps",
 }
 """Where the public names live; imported on first use, so that `import verifier` stays light."""
 

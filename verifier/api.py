@@ -77,7 +77,7 @@ class Rows(Sequence[dict[str, Any]]):
         return f"<table><tr>{head}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
 
 
-def _float(number: Dyadic, direction: Literal["upper", "lower"]) -> float:
+def safe_float(number: Dyadic, direction: Literal["upper", "lower"]) -> float:
     """The nearest float on the safe side."""
     exact = number.mantissa * Fraction(2) ** number.exponent
     near = float(exact)
@@ -150,8 +150,8 @@ class Certification:
             (
                 bound.frequency,
                 bound.neurons,
-                *(_float(getattr(bound, name), "upper") for name in names),
-                _float(bound.amplitude, "lower"),
+                *(safe_float(getattr(bound, name), "upper") for name in names),
+                safe_float(bound.amplitude, "lower"),
             )
             for bound in self.conclusion.quadrature
         ]
@@ -176,7 +176,7 @@ class Certification:
             found = None if outcome.checked is None else outcome.checked.conclusion
             if found is not None and found.accuracy.wrong is not None:
                 listed = found.accuracy.wrong
-                cells = [(x.a, x.b, (x.a + x.b) % found.p, x.answer, _float(x.margin, "lower")) for x in listed]
+                cells = [(x.a, x.b, (x.a + x.b) % found.p, x.answer, safe_float(x.margin, "lower")) for x in listed]
                 return Rows(columns, tuple(cells))
         return None
 

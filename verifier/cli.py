@@ -29,6 +29,7 @@ COMMANDS: dict[str, str] = {
     "import": "turn a checkpoint of another format into a native model file",
     "check": "check a certificate against a model",
     "certify": "explain, check and sign, in one go",
+    "sweep": "certify many models, with a row for each",
     "verify": "verify a signed proof against a model and a policy",
     "gate": "require a proof that meets the policy for every model",
     "keygen": "make a signing key",
@@ -44,6 +45,7 @@ EXTRAS = {
     "safetensors": "torch",
     "matplotlib": "plots",
     "mpmath": "audit",
+    "distributed": "cluster",
 }
 """Third-party modules that a plain installation lacks, with the extra that brings them."""
 

@@ -122,7 +122,7 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     out: Path = arguments.out
     if not 1 <= arguments.jobs <= MOST_JOBS:
         raise InputError("--jobs", "", f"must be in 1..{MOST_JOBS}, not {arguments.jobs}")
-    models = _models(arguments.models)
+    models = models_in(arguments.models)
     claim = None
     if arguments.claim is not None:
         if len(models) > 1:
@@ -149,7 +149,7 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     return [store.Job(path, read, asked, claim, share, out / name, policies) for name, path in names.items()]
 
 
-def _models(paths: list[Path]) -> list[Path]:
+def models_in(paths: list[Path]) -> list[Path]:
     """The models that are meant: of a folder, the files in it that may be models."""
     models: list[Path] = []
     for path in paths:

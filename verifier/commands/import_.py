@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verifier.cli import OK
 from verifier.console import add_output_arguments, emit_json, print_table
@@ -56,15 +56,16 @@ def read_source(source: Path, arguments: argparse.Namespace) -> ImportedModel:
     """
     from verifier.formats import import_file
 
-    return import_file(
-        source,
-        config=arguments.config,
-        attention=arguments.attention,
-        layout=arguments.layout,
-        p=arguments.p,
-        form=arguments.format,
-        round_weights=arguments.round,
-    )
+    return import_file(source, **reading(arguments))
+
+
+def reading(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The options of `add_source_arguments` as those of `import_file`."""
+    names = {"form": "format", "round_weights": "round"}
+    return {
+        name: getattr(arguments, names.get(name, name))
+        for name in ("config", "attention", "layout", "p", "form", "round_weights")
+    }
 
 
 def require_model_name(out: Path) -> None:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
@@ -145,6 +146,34 @@ def saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) 
             FigureCanvasAgg(figure)
             figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": "verifier"})
     return buffer.getvalue()
+
+
+def draw_sweep(rows: Sequence[dict[str, Any]]) -> bytes:
+    """The rows of a sweep as SVG, a line for each model: margins, shares of the inputs, and frequencies."""
+    rows = [row for row in rows if row["certified"] is not None]
+    lines = range(len(rows))
+
+    def column(name: str) -> list[float]:
+        return [math.nan if row[name] is None else row[name] for row in rows]
+
+    def draw(figure: Figure) -> None:
+        margins, shares, waves = figure.subplots(1, 3, sharey=True)
+        margins.scatter(column("true_margin"), lines, marker="|", color=INK, label="true")
+        margins.scatter(column("min_margin"), lines, s=18, color=BLUE, label="certified")
+        margins.set(xlabel="least margin, logits", yticks=lines, yticklabels=[Path(row["model"]).stem for row in rows])
+        margins.invert_yaxis()
+        for name, marker, colour in (("certified", "o", BLUE), ("explained", "x", ORANGE)):
+            share = [100 * row[name] / row["total"] for row in rows]
+            shares.scatter(share, lines, s=18, marker=marker, color=colour, label=name)
+        shares.set(xlabel="inputs, %", xlim=(-4, 104))
+        for line, row in enumerate(rows):
+            k, neurons = np.array(row["frequencies"]), np.array(row["neurons_per_frequency"])
+            waves.scatter(k / row["p"], [line] * len(k), s=60 * neurons / row["neurons"], color=GREEN)
+        waves.set(xlabel="frequency k/p (area: share of the neurons)", xlim=(0, 0.5))
+        for axes in (margins, shares):
+            axes.legend(loc="upper left", bbox_to_anchor=(0, 0, 1, 1))
+
+    return saved(draw, (9.5, min(1.2 + 0.17 * len(rows), 200)), "svg")
 
 
 def _shown(view: View) -> list[Wheel]:
