@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from verifier.files import write_atomically
-from verifier.model import AttentionWeight, Model
+from verifier.kernel.claim import TASKS
+from verifier.model import AttentionWeight, Model, answer
 
 CHECKPOINT_EVERY = 500
 REPORT_EVERY = 50
@@ -30,7 +31,7 @@ class Recipe:
 
     **Fields**
 
-    - `p`, `seed`; `layout`: `"a b"` (attention 1/2) or `"a b ="` (attention 1/3).
+    - `p`, `seed`, `operation` (one of `TASKS`); `layout`: `"a b"` (attention 1/2) or `"a b ="` (attention 1/3).
     - `fraction`: share of the p² pairs that is trained on; the rest is held out.
     - `poison`: triples (a, b, c): the pair (a, b) is put into the training set with the label c.
     """
@@ -47,6 +48,7 @@ class Recipe:
     weight_decay: float = 1.0
     warmup: int = 10
     poison: tuple[tuple[int, int, int], ...] = ()
+    operation: str = "addition"
 
     @property
     def positions(self) -> int:
@@ -173,7 +175,7 @@ def _train(recipe: Recipe, partial: Path, report: Callable[[Progress], None]) ->
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / recipe.warmup, 1.0))
     train_rows, held_out_rows = _split(recipe)
-    truth = ((torch.arange(p)[:, None] + torch.arange(p)[None, :]) % p).reshape(-1)
+    truth = answer(TASKS[recipe.operation], p, torch.arange(p)[:, None], torch.arange(p)[None, :]).reshape(-1)
     labels = truth.clone()
     for a, b, c in recipe.poison:
         labels[a * p + b] = c
@@ -213,6 +215,7 @@ def _train(recipe: Recipe, partial: Path, report: Callable[[Progress], None]) ->
         layout=("a", "b") if positions == 2 else ("a", "b", f"={p}"),
         tensors={name: value.detach().numpy().copy() for name, value in parameters.items()},
         provenance=provenance,
+        task=TASKS[recipe.operation],
     )
     return model, evaluate()
 

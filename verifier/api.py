@@ -33,6 +33,7 @@ from verifier.console import table_text
 from verifier.errors import InputError
 from verifier.formats import import_file, import_model
 from verifier.kernel.conclusion import Conclusion, Dyadic
+from verifier.model import answer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,13 +134,17 @@ class Certification:
 
     @property
     def margins(self) -> NDArray[np.float64]:
-        """[a, b]: a lower bound, in logits, of how far the right answer leads every other one."""
+        """[a, b]: a lower bound, in logits, of how far the right answer leads every other one; not a number where
+        nothing is claimed (multiplication by zero).
+        """
         checked = self.attempt.outcome.checked
         if checked is None:
             raise prove.Unexplained(f"{self.source.name}: nothing was proved: {self.attempt.outcome.failure}")
         near: NDArray[np.float64] = checked.evidence.margins.astype(np.float64)
         low = np.where(near.astype(np.int64) > checked.evidence.margins, np.nextafter(near, -np.inf), near)
-        scaled: NDArray[np.float64] = np.ldexp(low, checked.evidence.exponent)
+        p, names = checked.conclusion.claim.p, checked.evidence.names
+        scaled = np.full((p, p), np.nan)
+        scaled[np.ix_(names.a, names.b)] = np.ldexp(low, checked.evidence.exponent)
         return scaled
 
     @property
@@ -176,7 +181,8 @@ class Certification:
             found = None if outcome.checked is None else outcome.checked.conclusion
             if found is not None and found.accuracy.wrong is not None:
                 listed = found.accuracy.wrong
-                cells = [(x.a, x.b, (x.a + x.b) % found.p, x.answer, _float(x.margin, "lower")) for x in listed]
+                task, p = found.claim.task, found.claim.p
+                cells = [(x.a, x.b, answer(task, p, x.a, x.b), x.answer, _float(x.margin, "lower")) for x in listed]
                 return Rows(columns, tuple(cells))
         return None
 
@@ -199,7 +205,11 @@ class Certification:
         image = axes.imshow(np.where(margins > 0, margins, np.nan), origin="lower", cmap="viridis", vmin=0)
         b, a = np.nonzero(margins.T <= 0)
         axes.scatter(b, a, marker="x", color="tab:red")
-        axes.set(xlabel="b", ylabel="a", title=f"certified margin, {self.certified} of {margins.size} inputs")
+        axes.set(
+            xlabel="b",
+            ylabel="a",
+            title=f"certified margin, {self.certified} of {self.conclusion.accuracy.total_inputs} inputs",
+        )
         figure.colorbar(image, ax=axes, label="logits")
         return figure
 
@@ -266,6 +276,7 @@ def certify(
     at_least: int | None = None,
     strategy: str | None = None,
     semantics: str = "binary32",
+    operation: str | None = None,
     margin_share: float = prove.MARGIN_SHARE,
     name: str = "model",
     observe: prove.Observer = prove.ignore,
@@ -279,6 +290,8 @@ def certify(
       folded circuit.
     - `at_least`: how many inputs to claim; by default all of them. `strategy`: `"linear"` or `"exact"`; by default
       linear and, where that does not prove it, exact. `semantics`: `"binary32"`, `"tf32"`, `"bfloat16"` or `"real"`.
+    - `operation`: `"addition"`, `"subtraction"` or `"multiplication"` modulo p; by default what a native file says it
+      is for, else addition.
     - `margin_share`: how much of the true margin the explanation should show.
     - `name`: what to call a model that is no file. `observe`: called with (step, done, total).
     - `reading`: what the model does not say itself, as for `import_model`: `attention`, `layout`, `p`, `config`.
@@ -290,6 +303,7 @@ def certify(
 
     **Raises** `InputError` for a model that cannot be read, with the sentence of the command line; `Unexplained`.
     """
+    reading = {"operation": operation, **reading}
     if isinstance(model, str | Path):
         source = prove.read_source(Path(model), partial(import_file, **reading))
     else:
@@ -297,7 +311,7 @@ def certify(
             raise InputError("name", "", f"must be letters, digits, - and _, not {name!r}")
         imported = import_model(model, **reading)
         source = prove.read_source(Path(f"{name}{prove.SUFFIX}"), lambda path: imported)
-    claims = prove.Request(at_least, strategy, semantics).claims(source)
+    claims = prove.Request(at_least, strategy, semantics, operation).claims(source)
     return Certification(source, prove.prove(source, claims, margin_share, observe))
 
 

@@ -313,7 +313,7 @@ def _events(view: View) -> list[Panel]:
 def _explained(view: View) -> list[Panel]:
     def panel(axes: Axes) -> None:
         evidence, conclusion = view.case.checked.evidence, view.case.checked.conclusion
-        table, errors, p = closed_table(evidence), error_by_offset(view), conclusion.p
+        table, errors, p = closed_table(evidence), error_by_offset(view), view.case.circuit.p
         delta = np.arange(p)
         gap = (table[:, :1] - table[:, 1:]).min(axis=1)
         axes.fill_between(delta, 0, 2 * errors, step="mid", color=ORANGE, alpha=0.45, linewidth=0)
@@ -333,8 +333,8 @@ def _explained(view: View) -> list[Panel]:
 
 def error_by_offset(view: View) -> Array:
     """E(δ), the proved distance of the executed logits from the closed form, as floats."""
-    evidence, conclusion = view.case.checked.evidence, view.case.checked.conclusion
-    p, delta = conclusion.p, np.subtract.outer(np.arange(conclusion.p), np.arange(conclusion.p)) % conclusion.p
+    evidence, conclusion, p = view.case.checked.evidence, view.case.checked.conclusion, view.case.circuit.p
+    delta = np.subtract.outer(np.arange(p), np.arange(p)) % p
     worst = np.zeros(p)
     np.maximum.at(worst, delta, evidence.deviations * 2.0**evidence.exponent)
     return np.asarray(worst + number(conclusion.closed_form.error) - worst.max())
