@@ -20,6 +20,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
 from verifier.kernel.limits import DIRECTION_BITS
 from verifier.report.mechanism import (
     Array,
@@ -357,6 +358,9 @@ def _budget(view: View) -> list[Panel]:
     return [panel]
 
 
+OPERANDS = {ADDITION: ("a", "b"), SUBTRACTION: ("a", "−b mod p"), MULTIPLICATION: ("log a", "log b")}
+
+
 def draw_margins(axes: Axes, view: View) -> Any:
     """The certified margins by a and b; crosses where nothing is certified."""
     evidence, p = view.case.checked.evidence, view.case.circuit.p
@@ -369,8 +373,9 @@ def draw_margins(axes: Axes, view: View) -> Any:
     for rows, marker, colour in ((wrong, "x", RED), (~wrong, ".", ORANGE)):
         axes.scatter(failing[rows, 0], failing[rows, 1], marker=marker, s=min(60.0, 2.2e4 / p**2), color=colour)
     axes.grid(visible=False)
-    axes.set_xlabel("a")
-    axes.set_ylabel("b")
+    a, b = OPERANDS[view.case.checked.conclusion.claim.task]
+    axes.set_xlabel(a)
+    axes.set_ylabel(b)
     return image
 
 
