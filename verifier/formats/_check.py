@@ -189,7 +189,7 @@ def _correct(logits: Floats, a: int, p: int, task: str) -> int:
 
 def _circuit_logits(circuit: FoldedCircuit, a: int) -> Floats:
     """Logits of the inputs (a, b), shape (p, outputs)."""
-    logits: Floats = circuit.W @ np.maximum(circuit.A[:, a, None] + circuit.B, 0.0)
+    logits: Floats = circuit.W @ np.maximum(circuit.A[:, a, None].astype(np.float64) + circuit.B, 0.0)
     for skip, columns in ((circuit.S1, slice(a, a + 1)), (circuit.S2, slice(None))):
         if skip is not None:
             logits = logits + skip[:, columns]
