@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks.measure import is_learned
 from benchmarks.page import write
 from benchmarks.synthetic import synthetic
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.formats import import_file
 from verifier.model import FoldedCircuit, Model, circuit_for, decode, encode
 

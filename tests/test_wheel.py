@@ -57,7 +57,7 @@ def test_the_wheel_certifies_without_torch(tmp_path: Path) -> None:
     for name in sorted(closure(set(base))):
         files = distribution(name).files or ()
         for top in {file.parts[0] for file in files} - {"..", "__pycache__"}:
-            (deps / top).symlink_to(distribution(name).locate_file(top))
+            (deps / top).symlink_to(str(distribution(name).locate_file(top)))
     (packages / "deps.pth").write_text(f"{deps}\n")
 
     run(python, "-c", "import torch", code=1)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 MADE_HERE = "the certificate made for it"
 MARGIN_SHARE = 0.975
-"""How much of the true margin, and of the true deviation, an explanation should show (see `verifier.explain`)."""
+"""How much of the true margin, and of the true deviation, an explanation should show (see `verifier.explainer`)."""
 
 Observer = Callable[[str, int, int], None]
 
@@ -288,7 +288,7 @@ def explain(source: Source, margin_share: float, observe: Observer = ignore, tas
 
     **Raises** `InputError` for a model that is not well-formed.
     """
-    from verifier import explain as explainer  # numpy's linear algebra, which checking alone does not need
+    from verifier import explainer  # numpy's linear algebra, which checking alone does not need
     from verifier.model import circuit_for, decode
 
     observe("explain", 0, 1)
@@ -298,7 +298,7 @@ def explain(source: Source, margin_share: float, observe: Observer = ignore, tas
 
 def describe(source: Source, task: str) -> str:
     """How far frequencies explain the model's neurons: one sentence of estimates."""
-    from verifier import explain as explainer
+    from verifier import explainer
     from verifier.model import circuit_for, decode
 
     return explainer.describe(circuit_for(task, decode(source.data, str(source.path)))[0])

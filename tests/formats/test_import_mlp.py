@@ -225,10 +225,11 @@ def test_a_module_that_is_wrong_once_is_proved_right_everywhere_else_for_less_th
     spoiled[0, [at[0], p + at[1]]] = 0.75
     drowning = np.zeros((p, 1), dtype=np.float32)
     drowning[3] = 100.0
-    module = nn.Sequential(nn.Linear(2 * p, n + 1, bias=False), nn.ReLU(), nn.Linear(n + 1, p, bias=False))
+    first, last = nn.Linear(2 * p, n + 1, bias=False), nn.Linear(n + 1, p, bias=False)
     with torch.no_grad():
-        module[0].weight.copy_(torch.from_numpy(np.vstack([np.hstack([circuit.A, circuit.B]), spoiled])))
-        module[2].weight.copy_(torch.from_numpy(np.hstack([circuit.W, drowning])))
+        first.weight.copy_(torch.from_numpy(np.vstack([np.hstack([circuit.A, circuit.B]), spoiled])))
+        last.weight.copy_(torch.from_numpy(np.hstack([circuit.W, drowning])))
+    module = nn.Sequential(first, nn.ReLU(), last)
     found = verifier.certify(module, at_least=p * p - 1)
     assert found.proved
     assert (found.margins <= 0).sum() == 1

@@ -16,7 +16,7 @@ from tests.formats.format_samples import random_model
 from verifier import kernel
 from verifier.attention_words import attention_failure, attention_words
 from verifier.errors import InputError
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.formats import import_model, transformerlens, zhong
 from verifier.kernel import Rejected
 from verifier.kernel import circuit as kernel_circuit

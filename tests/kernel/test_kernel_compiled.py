@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic import synthetic
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.kernel import check, events, logits
 from verifier.kernel.claim import ADDITION
 from verifier.model import encode_circuit

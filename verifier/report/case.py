@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.errors import InputError
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.files import read_limited
 from verifier.formats import import_file, native
 from verifier.kernel import Checked, Rejected, check, limits

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,19 @@ class Drawing:
 
 def render(name: str, view: View, form: str) -> bytes:
     """Figure `name` with all its panels, as `png` or `svg` bytes."""
+    return saved(*_layout(name, view), form)
+
+
+def drawn(name: str, view: View) -> Figure:
+    """The same as a figure."""
+    draw, size = _layout(name, view)
+    with _styled():
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+    return figure
+
+
+def _layout(name: str, view: View) -> tuple[Callable[[Figure], None], tuple[float, float]]:
     drawing = FIGURES[name]
     panels = drawing.panels(view)
     columns = min(len(panels), 3 if len(panels) in (3, 5, 6, 9) else 2)
@@ -119,7 +133,7 @@ def render(name: str, view: View, form: str) -> bytes:
         for panel, own in zip(panels, axes, strict=False):
             panel(own)
 
-    return saved(draw, (drawing.size[0] * columns, drawing.size[1] * rows), form)
+    return draw, (drawing.size[0] * columns, drawing.size[1] * rows)
 
 
 def _alone(panel: Panel, figure: Figure) -> None:
@@ -131,11 +145,17 @@ def render_panels(name: str, view: View) -> list[bytes]:
     return [saved(partial(_alone, panel), FIGURES[name].size, "svg") for panel in FIGURES[name].panels(view)]
 
 
-def saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
-    """What `draw` makes of a figure of a size in inches, as `png` or `svg` bytes."""
+@contextmanager
+def _styled() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
+        yield
+
+
+def saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
+    """What `draw` makes of a figure of a size in inches, as `png` or `svg` bytes."""
+    with _styled():
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.BytesIO()
