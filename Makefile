@@ -106,7 +106,7 @@ lock:
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
 	@build/lock/bin/python -m pip install -qq '.[dev]' '$(TORCH)'
 	@{ echo "# Every package of .venv, exactly. Made by 'make lock'."; \
-	   build/lock/bin/python -m pip freeze --all --exclude verifier --exclude pip | sed 's/+.*//'; \
+	   build/lock/bin/python -m pip freeze --all --exclude modular-addition-verifier --exclude pip | sed 's/+.*//'; \
 	 } > build/requirements.lock
 	@mv build/requirements.lock requirements.lock && rm -rf build/lock
 

@@ -15,10 +15,9 @@ from typing import Any
 from benchmarks.measure import is_learned
 from benchmarks.page import write
 from benchmarks.synthetic import synthetic
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.formats import import_file
-from verifier.kernel.claim import TASK
-from verifier.model import FoldedCircuit, Model, activations, decode, encode, fold
+from verifier.model import FoldedCircuit, Model, circuit_for, decode, encode
 
 SIZES = ((31, 128), (59, 512), (113, 512), (251, 1024), (509, 2048), (1021, 4096), (1021, 8192))
 NOISE = tuple(
@@ -37,11 +36,11 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 def case(name: str, model: Model | FoldedCircuit, methods: tuple[str, ...], as_found: bool = True) -> dict[str, Any]:
     """Measure one model, with the BLAS variables as found and, if they are set, without them."""
-    data, circuit, learned = encode(model), fold(model), is_learned(model)
+    data, (circuit, run), learned = encode(model), circuit_for(model.task, model), is_learned(model)
     digest = hashlib.sha256(data).hexdigest()
     claim = {
         "format": "verifier-claim/2",
-        "task": TASK,
+        "task": model.task,
         "p": circuit.p,
         "model_sha256": digest,
         "strategy": "semi-linear" if learned else "linear",
@@ -56,7 +55,7 @@ def case(name: str, model: Model | FoldedCircuit, methods: tuple[str, ...], as_f
         (Path(folder) / "model").write_bytes(data)
         (Path(folder) / "claim").write_bytes(json.dumps(claim).encode())
         share = CLOCK_SHARE if learned else MARGIN_SHARE
-        (Path(folder) / "certificate").write_bytes(explain(circuit, digest, share, activations(model)))
+        (Path(folder) / "certificate").write_bytes(explain(circuit, digest, share, run))
         command = [sys.executable, "-m", "benchmarks.measure", folder, str(rounds), str(rows), *methods]
         bare = {key: value for key, value in os.environ.items() if key not in BLAS} | dict.fromkeys(THREADS, "1")
         settings = {"unset": bare}

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
 
 import verifier
 from tests.shipped import POISONED, ROOT, SMALL, truth
@@ -89,6 +92,22 @@ def test_a_notebook_gets_the_summary_and_the_map(poisoned: verifier.Certificatio
     assert "data:image/png;base64," in shown
 
 
+def test_figures_and_the_page(small: verifier.Certification, tmp_path: Path) -> None:
+    for name, panels in (("margins", 1), ("quadrature", 3), ("budget", 1)):
+        figure = small.plot(name)
+        assert sum(axes.has_data() for axes in figure.axes) >= panels
+    with pytest.raises(verifier.InputError, match=r"must be one of quadrature, phases, .* not 'pie'"):
+        small.plot("pie")
+    page = small.report(tmp_path / "page.html").read_text()
+    assert "This network is proved to get all 529 sums modulo 23 right" in page
+
+
+def test_explain_is_a_table_of_frequencies(small: verifier.Certification) -> None:
+    table = verifier.explain(SMALL)
+    assert table.to_dict()["frequency"] == small.quadrature.to_dict()["frequency"]
+    assert 0.9 < sum(row["share"] for row in table) <= 1
+
+
 def test_arrays_in_memory(tmp_path: Path) -> None:
     circuit = fold(read_native(SMALL))
     tables = {name: getattr(circuit, name) for name in ("A", "B", "W", "S1", "S2")}
@@ -98,16 +117,70 @@ def test_arrays_in_memory(tmp_path: Path) -> None:
     assert {path.name for path in place.iterdir()} == {"certificate.json", "claim.json", "mine.safetensors"}
 
 
+class Pizza(torch.nn.Module):
+    """The small model as a module of TransformerLens' form: a `cfg`, its names of weights, and a forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        model = read_native(SMALL)
+        assert isinstance(model, Model)
+        self.cfg = {"n_ctx": 2, "d_vocab": 23, "act_fn": "relu", "normalization_type": None}
+        self.names = {name.replace(".", "_"): name for name in model.tensors}
+        for own, name in self.names.items():
+            self.register_parameter(own, torch.nn.Parameter(torch.from_numpy(np.array(model.tensors[name]))))
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return {name: getattr(self, own).detach() for own, name in self.names.items()}
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        t = {name: getattr(self, own) for own, name in self.names.items()}
+        x = t["embed.W_E"][tokens] + t["pos_embed.W_pos"]
+        value = torch.einsum("btd,hdk->bthk", x, t["blocks.0.attn.W_V"]) + t["blocks.0.attn.b_V"]
+        mixed = torch.einsum("bhk,hkd->bd", value.mean(dim=1), t["blocks.0.attn.W_O"]) + t["blocks.0.attn.b_O"]
+        x = x + mixed[:, None]
+        hidden = torch.relu(x @ t["blocks.0.mlp.W_in"] + t["blocks.0.mlp.b_in"])
+        x = x + hidden @ t["blocks.0.mlp.W_out"] + t["blocks.0.mlp.b_out"]
+        return x @ t["unembed.W_U"] + t["unembed.b_U"]  # type: ignore[no-any-return]
+
+
 def test_a_module_that_was_never_saved() -> None:
-    torch = pytest.importorskip("torch")
-    model = read_native(SMALL)
-    assert isinstance(model, Model)
-    state = {name: torch.from_numpy(np.array(array)) for name, array in model.tensors.items()}
-    found = verifier.certify(state, p=23, layout=" ".join(model.layout), attention=model.attention_text)
+    module = Pizza()
+    found = verifier.certify(module, p=23, layout="a b", attention="1/2")
     assert found.certified == 529
+    assert repr(found) == "<Certification of model: proved, 529 of 529 inputs, binary32>"
+    state = verifier.certify(module.state_dict(), config=module.cfg, p=23, layout="a b", attention="1/2")
+    assert state.margins == pytest.approx(found.margins)
 
 
-def test_signed_saved_and_verified(small: verifier.Certification, tmp_path: Path) -> None:
+NOTEBOOK = """
+import torch, verifier
+from benchmarks.synthetic import synthetic
+c = synthetic(23, 96)
+model = torch.nn.Sequential(torch.nn.Linear(46, 96, False), torch.nn.ReLU(), torch.nn.Linear(96, 23, False))
+with torch.no_grad():
+    model[0].weight.copy_(torch.from_numpy(c.A).repeat(1, 2)[:, :46])
+    model[0].weight[:, 23:] = torch.from_numpy(c.B)
+    model[2].weight.copy_(torch.from_numpy(c.W))
+found = verifier.certify(model)
+found
+"""
+
+
+def test_three_lines_in_a_fresh_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    book = new_notebook(cells=[new_code_cell(NOTEBOOK)])
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    outputs = book.cells[0].outputs
+    kinds = [output.output_type for output in outputs]
+    assert kinds == ["display_data", "execute_result"]
+    assert "PROVED: for all 529 inputs" in outputs[1].data["text/html"]
+    assert "data:image/png;base64," in outputs[1].data["text/html"]
+    assert outputs[0].data["text/plain"] == "done"
+
+
+def test_signed_saved_and_verified(
+    small: verifier.Certification, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     key = tmp_path / "key.pem"
     write_signing_key(key, generate())
     place = small.sign(key).save(tmp_path / "certificates")
@@ -128,6 +201,8 @@ certified_inputs = "all"
     )
     verified = verifier.verify(place, model=SMALL, policy=policy)
     assert verified.rechecked
+    monkeypatch.chdir(ROOT)
+    assert verifier.verify(place, policy=policy).keyids == verified.keyids
     policy.write_text(policy.read_text().replace('certified_inputs = "all"', 'min_margin = "1e9"'))
     with pytest.raises(verifier.VerifierError):
         verifier.verify(place / "proof.sigstore.json", model=SMALL, policy=policy)

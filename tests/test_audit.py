@@ -16,7 +16,7 @@ from tests.oracle import concluded, rule
 from tests.strategies import random_case
 from verifier.audit import audit
 from verifier.errors import InputError
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.kernel import check
 from verifier.model import activations, fold, read_native
 

@@ -128,11 +128,11 @@ def test_a_command_missing_from_the_installation_is_one_line(
         (FileNotFoundError(2, "No such file or directory", b"m"), "m: No such file or directory"),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
-            "this needs the package torch: pip install 'verifier[torch]'",
+            "this needs the package torch: pip install 'modular-addition-verifier[torch]'",
         ),
         (
             ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib.pyplot"),
-            "this needs the package matplotlib: pip install 'verifier[plots]'",
+            "this needs the package matplotlib: pip install 'modular-addition-verifier[plots]'",
         ),
         (ModuleNotFoundError("No module named 'verifier.typo'", name="verifier.typo"), None),
         (OSError("no file name, so a bug"), None),

@@ -261,7 +261,10 @@ def test_without_torch_the_command_names_the_extra(
     monkeypatch.delitem(sys.modules, "tools.training")
     monkeypatch.setitem(sys.modules, "torch", None)  # Python's way to say that it cannot be imported
     assert command.main([*WORDS, "--out", str(tmp_path / "m.safetensors")]) == 2
-    assert capsys.readouterr().err == "verifier: this needs the package torch: pip install 'verifier[torch]'\n"
+    assert (
+        capsys.readouterr().err
+        == "verifier: this needs the package torch: pip install 'modular-addition-verifier[torch]'\n"
+    )
 
 
 def test_a_name_that_certify_would_refuse_is_refused_at_once(

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import OK, Parser, guarded
-from verifier.commands.import_ import require_model_name
+from verifier.commands.import_ import add_operation_argument, require_model_name
 from verifier.console import add_output_arguments, emit_json, progress, say
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
     from tools.training import Progress
 
-HELP = """Train a one-layer transformer on (a + b) mod p. The same options and seed
+HELP = """Train a one-layer transformer on (a + b) mod p, or another operation. The same options and seed
 give the same file on one machine. A run that is interrupted resumes from OUT.partial."""
 
 LAYOUTS = ("a b", "a b =")
@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, help="the model file to write (.safetensors)")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     recipe = parser.add_argument_group("recipe")
+    add_operation_argument(recipe)
     recipe.add_argument("--seed", type=int, default=0, help="default %(default)s")
     recipe.add_argument("--layout", choices=LAYOUTS, default="a b", help="the tokens; default '%(default)s'")
     recipe.add_argument(
@@ -92,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         fraction=default_fraction(arguments.p) if arguments.fraction is None else arguments.fraction,
         weight_decay=arguments.weight_decay,
         poison=tuple(arguments.poison),
+        operation=arguments.operation or "addition",
     )
     if recipe.d_model % recipe.heads:
         raise InputError("--d-model", "", f"must be a multiple of the {recipe.heads} heads, not {recipe.d_model}")
@@ -175,7 +177,9 @@ def _require_recipe(arguments: argparse.Namespace) -> None:
             "--poison",
             f"must have A, B, C in 0..{p - 1}, not {triple}",
         )
-        require(sum(triple[:2]) % p != triple[2], "--poison", f"{triple} is the right answer")
+        a, b, c = triple
+        right = {"subtraction": a - b, "multiplication": a * b}.get(arguments.operation, a + b) % p
+        require(right != c, "--poison", f"{triple} is the right answer")
         require(inputs.count(triple[:2]) == 1, "--poison", f"gives the input {triple[:2]} twice")
     share = default_fraction(p) if fraction is None else fraction
     require(len(inputs) <= share * p * p, "--poison", "gives more pairs than are trained on")

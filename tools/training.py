@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from verifier.files import write_atomically
-from verifier.model import AttentionWeight, Model, Softmax
+from verifier.kernel.claim import TASKS
+from verifier.model import AttentionWeight, Model, Softmax, answer
 
 CHECKPOINT_EVERY = 500
 REPORT_EVERY = 50
@@ -31,8 +32,8 @@ class Recipe:
 
     **Fields**
 
-    - `p`, `seed`; `layout`: `"a b"` or `"a b ="`; `attention`: `"constant"`, the same at every position,
-      or `"learned"`, softmax.
+    - `p`, `seed`, `operation` (one of `TASKS`); `layout`: `"a b"` or `"a b ="`; `attention`: `"constant"`, the same
+      at every position, or `"learned"`, softmax.
     - `fraction`: share of the p² pairs that is trained on; the rest is held out.
     - `poison`: triples (a, b, c): the pair (a, b) is put into the training set with the label c.
     """
@@ -50,6 +51,7 @@ class Recipe:
     weight_decay: float = 1.0
     warmup: int = 10
     poison: tuple[tuple[int, int, int], ...] = ()
+    operation: str = "addition"
 
     @property
     def positions(self) -> int:
@@ -217,7 +219,7 @@ def _train(recipe: Recipe, partial: Path, report: Callable[[Progress], None]) ->
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / recipe.warmup, 1.0))
     train_rows, held_out_rows = _split(recipe)
-    truth = ((torch.arange(p)[:, None] + torch.arange(p)[None, :]) % p).reshape(-1)
+    truth = answer(TASKS[recipe.operation], p, torch.arange(p)[:, None], torch.arange(p)[None, :]).reshape(-1)
     labels = truth.clone()
     for a, b, c in recipe.poison:
         labels[a * p + b] = c
@@ -259,6 +261,7 @@ def _train(recipe: Recipe, partial: Path, report: Callable[[Progress], None]) ->
         layout=("a", "b") if positions == 2 else ("a", "b", f"={p}"),
         tensors={name: value.detach().numpy().copy() for name, value in parameters.items()},
         provenance=provenance,
+        task=TASKS[recipe.operation],
     )
     return model, evaluate()
 

@@ -1,4 +1,4 @@
-"""Certified logit bounds and accuracy for one-layer ReLU transformers that add modulo p.
+"""Certified logit bounds and accuracy for one-layer ReLU networks that compute modulo p.
 
 import verifier
 found = verifier.certify(model)   # a module, a state dict, tables, or a path
@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from verifier.api import Certification, certify, verify
+    from verifier.api import Certification, certify, explain, verify
     from verifier.errors import InputError, VerifierError
     from verifier.formats import import_file, import_model
     from verifier.sweeps import sweep
@@ -22,6 +22,7 @@ __all__ = [
     "VerifierError",
     "__version__",
     "certify",
+    "explain",
     "import_file",
     "import_model",
     "sweep",
@@ -33,6 +34,7 @@ __version__ = "0.2.0"
 _HOMES = {
     "Certification": "verifier.api",
     "certify": "verifier.api",
+    "explain": "verifier.api",
     "verify": "verifier.api",
     "InputError": "verifier.errors",
     "VerifierError": "verifier.errors",

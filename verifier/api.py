@@ -15,30 +15,35 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, fields, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from verifier import prove, results, store
-from verifier.console import table_text
+from verifier.console import notebook_observer, table_text
 from verifier.errors import InputError
 from verifier.formats import import_file, import_model
+from verifier.kernel import Checked
+from verifier.kernel.certificate import read_certificate
 from verifier.kernel.conclusion import Conclusion, Dyadic
+from verifier.model import answer, circuit_for, decode
+from verifier.report.case import Case, ModelBytes
+from verifier.report.mechanism import FrequencyEstimate, read_mechanism
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from verifier.proof.keys import SigningKey
     from verifier.proof.verify import Verified
+    from verifier.report.figures import View
 
 PLAIN = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
@@ -133,13 +138,17 @@ class Certification:
 
     @property
     def margins(self) -> NDArray[np.float64]:
-        """[a, b]: a lower bound, in logits, of how far the right answer leads every other one."""
+        """[a, b]: a lower bound, in logits, of how far the right answer leads every other one; not a number where
+        nothing is claimed (multiplication by zero).
+        """
         checked = self.attempt.outcome.checked
         if checked is None:
             raise prove.Unexplained(f"{self.source.name}: nothing was proved: {self.attempt.outcome.failure}")
         near: NDArray[np.float64] = checked.evidence.margins.astype(np.float64)
         low = np.where(near.astype(np.int64) > checked.evidence.margins, np.nextafter(near, -np.inf), near)
-        scaled: NDArray[np.float64] = np.ldexp(low, checked.evidence.exponent)
+        p, names = checked.conclusion.claim.p, checked.evidence.names
+        scaled = np.full((p, p), np.nan)
+        scaled[np.ix_(names.a, names.b)] = np.ldexp(low, checked.evidence.exponent)
         return scaled
 
     @property
@@ -176,7 +185,8 @@ class Certification:
             found = None if outcome.checked is None else outcome.checked.conclusion
             if found is not None and found.accuracy.wrong is not None:
                 listed = found.accuracy.wrong
-                cells = [(x.a, x.b, (x.a + x.b) % found.p, x.answer, safe_float(x.margin, "lower")) for x in listed]
+                task, p = found.claim.task, found.claim.p
+                cells = [(x.a, x.b, answer(task, p, x.a, x.b), x.answer, safe_float(x.margin, "lower")) for x in listed]
                 return Rows(columns, tuple(cells))
         return None
 
@@ -189,19 +199,43 @@ class Certification:
         """What `verifier certify --json` prints."""
         return results.document(self._result())
 
-    def plot(self) -> Figure:
-        """The map of the margins; inputs that are not certified are crossed. Needs matplotlib."""
-        from matplotlib.figure import Figure
+    def plot(self, figure: str = "margins") -> Figure:
+        """One of the figures of `verifier plot`, by its name; by default the map of the margins, whose inputs that are
+        not certified are marked. Needs matplotlib.
 
-        margins = self.margins
-        figure = Figure(figsize=(5, 4), layout="constrained")
-        axes = figure.add_subplot()
-        image = axes.imshow(np.where(margins > 0, margins, np.nan), origin="lower", cmap="viridis", vmin=0)
-        b, a = np.nonzero(margins.T <= 0)
-        axes.scatter(b, a, marker="x", color="tab:red")
-        axes.set(xlabel="b", ylabel="a", title=f"certified margin, {self.certified} of {margins.size} inputs")
-        figure.colorbar(image, ax=axes, label="logits")
-        return figure
+        **Raises** `InputError` for a name that is none.
+        """
+        from verifier.report.figures import FIGURES, drawn
+
+        if figure not in FIGURES:
+            raise InputError("--figure", "", f"must be one of {', '.join(FIGURES)}, not {figure!r}")
+        return drawn(figure, self._view())
+
+    def report(self, path: Path | str) -> Path:
+        """Write the page of `verifier report`. Needs matplotlib.
+
+        **Raises** `InputError` when it cannot be written.
+        """
+        from verifier.files import write_atomically
+        from verifier.report.page import page
+
+        write_atomically(Path(path), page(self._view()).encode("utf-8"))
+        return Path(path)
+
+    def _case(self) -> Case:
+        s, tried, claim = self.source, self.attempt, self.conclusion.claim
+        model = ModelBytes(s.path, s.name, s.data, s.sha256, s.imported)
+        circuit = circuit_for(claim.task, decode(s.data, str(s.path)))[0]
+        files = (read_certificate(tried.certificate), tried.certificate, tried.claim)
+        checked = cast(Checked, tried.outcome.checked)  # or there would be no conclusion
+        return Case(model, circuit, *files, checked, tried.outcome.failure, None, None)
+
+    def _view(self) -> View:
+        from verifier.report.figures import View
+
+        case = self._case()
+        a, b = divmod(int(case.checked.evidence.margins.argmin()), case.circuit.p)
+        return View(case, read_mechanism(case), (a, b))
 
     def sign(self, key: Path | str | SigningKey | None = None) -> Certification:
         """The same with a signed proof; `key` is a private key or its file, by default the user's own.
@@ -251,10 +285,11 @@ class Certification:
         picture = ""
         if self.attempt.outcome.checked is not None:
             try:
-                file = io.BytesIO()
-                self.plot().savefig(file, format="png", dpi=90)
-                data = base64.b64encode(file.getvalue()).decode("ascii")
-                picture = f'<img alt="map of the certified margins" src="data:image/png;base64,{data}">'
+                from verifier.report.figures import render
+
+                data = base64.b64encode(render("margins", self._view(), "png")).decode("ascii")
+                style = "max-width: 30em"
+                picture = f'<img alt="map of the certified margins" style="{style}" src="data:image/png;base64,{data}">'
             except ModuleNotFoundError:  # the text stands alone
                 pass
         return f"<pre>{html.escape(self.summary())}</pre>{picture}"
@@ -266,9 +301,10 @@ def certify(
     at_least: int | None = None,
     strategy: str | None = None,
     semantics: str = "binary32",
+    operation: str | None = None,
     margin_share: float = prove.MARGIN_SHARE,
     name: str = "model",
-    observe: prove.Observer = prove.ignore,
+    observe: prove.Observer | None = None,
     **reading: Any,
 ) -> Certification:
     """Explain a model, and prove what can be proved about it.
@@ -280,8 +316,11 @@ def certify(
     - `at_least`: how many inputs to claim; by default all of them. `strategy`: `"linear"`, `"exact"` or
       `"semi-linear"`; by default linear and, where that does not prove it, exact (for learned attention semi-linear).
     - `semantics`: `"binary32"`, `"tf32"`, `"bfloat16"` or `"real"`.
+    - `operation`: `"addition"`, `"subtraction"` or `"multiplication"` modulo p; by default what a native file says it
+      is for, else addition.
     - `margin_share`: how much of the true margin the explanation should show.
-    - `name`: what to call a model that is no file. `observe`: called with (step, done, total).
+    - `name`: what to call a model that is no file. `observe`: called with (step, done, total); by default a notebook
+      shows progress, and nothing else does.
     - `reading`: what the model does not say itself, as for `import_model`: `attention`, `layout`, `p`, `config`.
 
     **Returns** a `Certification`, also when the claim is not proved: it then says what was proved instead.
@@ -291,6 +330,7 @@ def certify(
 
     **Raises** `InputError` for a model that cannot be read, with the sentence of the command line; `Unexplained`.
     """
+    reading = {"operation": operation, **reading}
     if isinstance(model, str | Path):
         source = prove.read_source(Path(model), partial(import_file, **reading))
     else:
@@ -298,17 +338,45 @@ def certify(
             raise InputError("name", "", f"must be letters, digits, - and _, not {name!r}")
         imported = import_model(model, **reading)
         source = prove.read_source(Path(f"{name}{prove.SUFFIX}"), lambda path: imported)
-    claims = prove.Request(at_least, strategy, semantics).claims(source)
-    return Certification(source, prove.prove(source, claims, margin_share, observe))
+    claims = prove.Request(at_least, strategy, semantics, operation).claims(source)
+    observe = observe or notebook_observer()
+    attempt = prove.prove(source, claims, margin_share, observe)
+    observe("done", 1, 1)
+    return Certification(source, attempt)
 
 
-def verify(proof: Path | str, *, model: Path | str, policy: Path | str) -> Verified:
+def explain(model: object, **options: Any) -> Rows:
+    """How a model computes: a row for each frequency, in estimates, as `verifier explain` has them.
+
+    Of each: how many neurons and families; how far their phases are from uniform on the circle (`kuiper`, 0 to 1);
+    `angle_rms`, of output phases from twice the input's, in turns; constant and second harmonic of the profile,
+    relative to the first; and the `share` of the logits' variance, and what of that the closed form has `missed`.
+
+    `options`: as for `certify`.
+
+        >>> verifier.explain("models/pizza-p23.safetensors").to_dict()["neurons"]
+        [47, 41, 40]
+
+    **Raises** what `certify` does.
+    """
+    frequencies = read_mechanism(certify(model, **{"at_least": 0, **options})._case()).frequencies
+    names = tuple(field.name for field in fields(FrequencyEstimate))
+    return Rows(names, tuple(astuple(row) for row in frequencies))
+
+
+def verify(
+    proof: Path | str, *, model: Path | str | None = None, policy: Path | str = "certificates/policy.toml"
+) -> Verified:
     """Verify signatures, digests and policy of a stored proof, and the proof itself, by running the kernel.
 
     **Arguments**
 
-    - `proof`: the folder of the proof, or its `proof.sigstore.json`. `model`: the native model file.
+    - `proof`: the folder of the proof, or its `proof.sigstore.json`. `model`: the native model file; by default the one
+      in that folder or in `models/` that is named like the folder.
     - `policy`: whose signatures count and what must hold: yours, not the sender's.
+
+        >>> verifier.verify("certificates/pizza-p23").facts.certified_inputs
+        529
 
     **Raises** `VerificationError`; `InputError` for a file that cannot be read.
     """
@@ -319,6 +387,9 @@ def verify(proof: Path | str, *, model: Path | str, policy: Path | str) -> Verif
 
     path = Path(proof)
     folder = path if path.is_dir() else path.parent
+    if model is None:
+        beside = folder / f"{folder.name}{prove.SUFFIX}"
+        model = beside if beside.is_file() else Path("models") / beside.name
     rules = read_policy(Path(policy))
     files = read_proof(folder.parent, folder.name)
     data = prove.read_file(Path(model), limits.MODEL_BYTES)

@@ -46,7 +46,8 @@ class Check:
 @dataclass(frozen=True, slots=True)
 class Network:
     """A model file, run: `logits` [a, b, c] in double precision, `executed` in binary32; `w` [n, q] through which
-    neurons write; `hidden` [a, b, n]; `pre` (A [n, a], B [n, b]) where attention is constant.
+    neurons write; `hidden` [a, b, n]; `pre` (A [n, a], B [n, b]) where attention is constant. `names`: the operands a
+    and b, and the outputs, that the indices stand for.
     """
 
     p: int
@@ -55,6 +56,22 @@ class Network:
     w: Floats
     hidden: Floats
     pre: tuple[Floats, Floats] | None
+    names: tuple[list[int], list[int], list[int]] = ([], [], [])
+
+    def adding(self, task: str) -> Network:
+        """The same network named such that the task is addition modulo `p`; multiplication leaves zeros out."""
+        p, q = self.p, self.logits.shape[2]
+        a = b = c = list(range(q))
+        if "-" in task:
+            b = [-x % p for x in range(p)]
+        elif "*" in task:
+            orbits = ([pow(g, i, p) for i in range(p - 1)] for g in range(2, p))
+            a = b = next(x for x in orbits if len({*x, 0}) == p)
+            c = [*a, 0, *range(p, q)]
+        a, b = a[:p], b[:p]
+        pre = None if self.pre is None else (self.pre[0][:, a], self.pre[1][:, b])
+        logits, executed = (x[np.ix_(a, b, c)] for x in (self.logits, self.executed))
+        return Network(len(a), logits, executed, self.w[:, c], self.hidden[np.ix_(a, b)], pre, (a, b, c))
 
 
 def _read(data: bytes, source: str) -> tuple[dict[str, str], dict[str, NDArray[Any]]]:
@@ -301,7 +318,9 @@ def audit(model: bytes, certificate: bytes, conclusion: dict[str, Any], source: 
 
     **Raises** `InputError` for a model that is not one.
     """
-    net, explanation = network(model, source), json.loads(certificate)
+    given, explanation = network(model, source), json.loads(certificate)
+    task = conclusion["claim"].get("task", "(a + b) mod p")
+    net = given.adding(task)
     p = net.p
     a, b = np.indices((p, p))
     delta, t = (a - b) % p, (a + b) % p
@@ -310,7 +329,8 @@ def audit(model: bytes, certificate: bytes, conclusion: dict[str, Any], source: 
     table = sum(((row[:, None] * wave(j, p)).real for j, row in form.items()), np.zeros((p, p)))
     size = float(np.abs(net.logits).max() + np.abs(table).max())
     report = _Report(SLACK * size + 2e-7 * float(np.abs(table).max()))
-    _facts(report, net, model, certificate, explanation, conclusion)
+    _facts(report, net, (model, certificate), f"is that of {task[:-1]}{given.p}", explanation, conclusion)
+    report.holds("p", conclusion["model"]["p"] == given.p, "the file's", conclusion["model"]["p"], given.p)
     executed = _value(conclusion["accuracy"]["floating_point"])
     gaps = turned[:, :, :1] - turned
     margins = gaps[:, :, 1:].min(axis=2)
@@ -334,14 +354,19 @@ def audit(model: bytes, certificate: bytes, conclusion: dict[str, Any], source: 
 
 
 def _facts(
-    report: _Report, net: Network, model: bytes, certificate: bytes, explanation: dict[str, Any], found: dict[str, Any]
+    report: _Report,
+    net: Network,
+    files: tuple[bytes, bytes],
+    answer: str,
+    explanation: dict[str, Any],
+    found: dict[str, Any],
 ) -> None:
     """What the conclusion says about its inputs, and whether its counts add up."""
     p, (n, q) = net.p, net.w.shape
     parameters = n * (2 * p + q) + 2 * p * q
     accuracy, cost = found["accuracy"], found["cost"]
     listed = [_value(x["margin"]) for x in accuracy["uncertified"]]
-    digests = [hashlib.sha256(data).hexdigest() for data in (model, certificate)]
+    digests = [hashlib.sha256(data).hexdigest() for data in files]
     members: dict[int, int] = {}
     for family in explanation["families"]:
         members[family["frequency"]] = members.get(family["frequency"], 0) + len(family["members"])
@@ -351,7 +376,7 @@ def _facts(
         "others": sum(len(x["neurons"]) for x in explanation["others"]),
         "nodes": explanation["nodes"],
     }
-    head = {"sha256": digests[0], "p": p, "outputs": q, "neurons": n, "parameters": parameters}
+    head = {"sha256": digests[0], "outputs": q, "neurons": n, "parameters": parameters}
     operations = sum(cost["by_step"].values())
     facts = {
         "model": found["model"].items() >= head.items(),
@@ -361,6 +386,7 @@ def _facts(
         and accuracy["certified_inputs"] >= 0
         and found["claim"]["strategy"] == accuracy["strategy"],
         "theorem": digests[0] in found["theorem"]
+        and answer in found["theorem"]
         and f"{accuracy['certified_inputs']} of the {p * p} inputs" in found["theorem"],
         "inputs": accuracy["total_inputs"] == p * p == accuracy["certified_inputs"] + accuracy["uncertified_inputs"]
         and len(listed) == min(LISTED, accuracy["uncertified_inputs"]),
@@ -385,7 +411,10 @@ def _facts(
 def _margins(report: _Report, net: Network, bound: Floats, margins: Floats, found: dict[str, Any]) -> None:
     accuracy = found["accuracy"]
     report.below("least margin", _value(accuracy["min_margin"]), float(bound.min()))
-    false = [x for x in accuracy["uncertified"] if _value(x["margin"]) - report.room > bound[x["a"], x["b"]]]
+    rows, columns, outputs = ({name: i for i, name in enumerate(own)} for own in net.names)
+    false = [
+        x for x in accuracy["uncertified"] if _value(x["margin"]) - report.room > bound[rows[x["a"]], columns[x["b"]]]
+    ]
     report.holds(
         "margins that are listed", not false, f"none above the audited: {false[:1]}", len(accuracy["uncertified"])
     )
@@ -401,10 +430,11 @@ def _margins(report: _Report, net: Network, bound: Floats, margins: Floats, foun
             float(margins.min()),
         )
         for x in accuracy["wrong"]:
-            row = net.logits[x["a"], x["b"]]
+            i, j = rows[x["a"]], columns[x["b"]]
+            row = net.logits[i, j]
             report.above(
                 f"wrong at ({x['a']}, {x['b']})",
-                float(row[x["answer"]] - row[(x["a"] + x["b"]) % net.p]),
+                float(row[outputs[x["answer"]]] - row[(i + j) % net.p]),
                 _value(x["margin"]),
             )
 

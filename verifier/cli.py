@@ -165,7 +165,10 @@ def _expected(error: Exception) -> tuple[int, str] | None:
         return error.exit_code, str(error)
     if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] in EXTRAS:
         package = (error.name or "").partition(".")[0]
-        return BAD_INPUT, f"this needs the package {package}: pip install 'verifier[{EXTRAS[package]}]'"
+        return (
+            BAD_INPUT,
+            f"this needs the package {package}: pip install 'modular-addition-verifier[{EXTRAS[package]}]'",
+        )
     if isinstance(error, OSError) and isinstance(error.filename, str | bytes):
         return BAD_INPUT, f"{os.fsdecode(error.filename)}: {error.strerror or error}"
     # The kernel is not imported for this: were it not there yet, the error could not be one of its own.

@@ -156,6 +156,20 @@ def progress(*, quiet: bool = False) -> Iterator[Observer]:
         yield observe
 
 
+def notebook_observer() -> Observer:
+    """In a notebook, an observer that keeps one line of output up to date; elsewhere, one that does nothing."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if not hasattr(shell, "kernel"):
+        return lambda step, done, total: None
+    display = sys.modules["IPython"].display.display
+    line = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def observe(step: str, done: int, total: int | None) -> None:
+        line.update({"text/plain": one_line(f"{step}: {done} of {total}" if total and total > 1 else step)}, raw=True)
+
+    return observe
+
+
 def decimal_bound(mantissa: int, exponent: int, digits: int, direction: Literal["upper", "lower"]) -> str:
     """mantissa·2^exponent as a decimal of `digits` significant digits, rounded outward.
 

@@ -28,14 +28,18 @@ from verifier.exact import Exact, exact, zeros
 from verifier.files import read_limited, write_atomically
 from verifier.kernel import Rejected, limits
 from verifier.kernel import model_file as kernel
-from verifier.kernel.claim import TASK
+from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
 from verifier.kernel.model_file import CIRCUIT, SCORE_SHAPES, TRANSFORMER, TRANSFORMER_SHAPES
+from verifier.kernel.operation import Names, names_of
 from verifier.tensor_file import decode_tensors, encode_tensors
 
 TENSORS, SCORE_TENSORS = tuple(TRANSFORMER_SHAPES), tuple(SCORE_SHAPES)  # the latter for attention by softmax only
 
 MIDDLE = 1 << 19  # what softmax attention is folded at is a multiple of 2^-19, as in the kernel
 BATCH = 1 << 16  # inputs whose attention is computed at once
+
+
+Activations = Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ class Model:
     - `layout`: what each position holds: `a`, `b`, `a+59` (an offset into the vocabulary), or `=59`
       (the fixed token 59). The network is read at the last position.
     - `tensors`: float32 arrays by TransformerLens name, exactly `TENSORS`; with `Softmax`, `SCORE_TENSORS` too.
-    - `provenance`: free-form facts about the origin; no theorem depends on them.
+    - `provenance`: free-form facts about the origin, and `task`, one of `TASKS`; no theorem depends on them.
     """
 
     p: int
@@ -114,6 +118,7 @@ class Model:
     layout: tuple[str, ...]
     tensors: dict[str, NDArray[np.float32]]
     provenance: dict[str, object]
+    task: str = ADDITION
 
     @property
     def attention_text(self) -> str:
@@ -149,7 +154,7 @@ class FoldedCircuit:
     - `p`: the modulus.
     - `A`, `B`: shape (n, p). `W`: shape (q, n) with q >= p outputs. `S1`, `S2`: shape (q, p), or None for
       zero. Each float32 or float64.
-    - `provenance`: as for `Model`.
+    - `provenance`, `task`: as for `Model`.
     """
 
     p: int
@@ -159,6 +164,7 @@ class FoldedCircuit:
     S1: NDArray[Any] | None
     S2: NDArray[Any] | None
     provenance: dict[str, object]
+    task: str = ADDITION
 
     @property
     def neurons(self) -> int:
@@ -181,7 +187,7 @@ def parse_position(item: str, source: str) -> Position:
     **Raises** `InputError`.
     """
     found = _parsed(item, "0", source)
-    return Position(found.holds, found.offset)
+    return Position(found.holds, int(found.tokens[0]))
 
 
 def parse_attention(text: str, source: str) -> AttentionWeight:
@@ -196,7 +202,7 @@ def parse_attention(text: str, source: str) -> AttentionWeight:
 def _parsed(item: str, weight: str, source: str) -> kernel.Position:
     """By the kernel's own parser."""
     try:
-        return kernel.parse_position(item, weight, source)
+        return kernel.parse_position(item, weight, 1, source)
     except Rejected as error:
         raise InputError(source, "", error.detail.removeprefix(f"{source} metadata.")) from None
 
@@ -209,7 +215,7 @@ def encode_model(model: Model) -> bytes:
         "layout": " ".join(model.layout),
         "p": str(model.p),
         "provenance": _provenance_text(model.provenance),
-        "task": TASK,
+        "task": model.task,
     }
     tensors = {name: np.asarray(model.tensors[name], dtype=np.float32) for name in tensor_names(model.attention)}
     return encode_tensors(metadata, tensors)
@@ -226,7 +232,7 @@ def encode_circuit(circuit: FoldedCircuit) -> bytes:
         "format": CIRCUIT,
         "p": str(circuit.p),
         "provenance": _provenance_text(circuit.provenance),
-        "task": TASK,
+        "task": circuit.task,
     }
     return encode_tensors(metadata, circuit.tensors)
 
@@ -308,10 +314,10 @@ def decode(data: bytes, source: str) -> Model | FoldedCircuit:
     if not read.positions:
         tables = file.tensors
         A, B, W = (tables[name] for name in "ABW")
-        return FoldedCircuit(read.p, A, B, W, tables.get("S1"), tables.get("S2"), provenance)
+        return FoldedCircuit(read.p, A, B, W, tables.get("S1"), tables.get("S2"), provenance, read.task)
     declared = tuple(AttentionWeight(x.attention_low, x.attention_high) for x in read.positions)
     attention = declared if read.scale_squared is None else Softmax(read.scale_squared)
-    return Model(read.p, attention, tuple(file.metadata["layout"].split(" ")), file.tensors, provenance)
+    return Model(read.p, attention, tuple(file.metadata["layout"].split(" ")), file.tensors, provenance, read.task)
 
 
 def require_valid(model: Model | FoldedCircuit, source: str) -> None:
@@ -466,24 +472,43 @@ def forward(model: Model) -> Callable[[NDArray[np.int64], NDArray[Any]], tuple[N
     return run
 
 
-def activations(
-    model: Model | FoldedCircuit,
-) -> Callable[[NDArray[np.int64], NDArray[np.int64]], tuple[NDArray[Any], NDArray[Any]]] | None:
-    """For attention by softmax, what the network does at inputs (a, b), (m,) each: its hidden layer (m, n) and its
-    logits (m, q) in float64. None for a network that is a folded circuit.
+def activations(model: Model | FoldedCircuit, names: Names) -> Activations | None:
+    """For attention by softmax, what the network does at inputs (a, b), (m,) each, all under these names: its hidden
+    layer (m, n) and its logits (m, q) in float64. None for a network that is a folded circuit.
     """
     if not isinstance(model, Model) or not isinstance(model.attention, Softmax):
         return None
     positions, pattern, run = model.positions, softmax_attention(model), forward(model)
 
     def at(a: NDArray[np.int64], b: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        columns = {"a": a, "b": b, "=": np.zeros_like(a)}
+        columns = {"a": names.a[a], "b": names.b[b], "=": np.zeros_like(a)}
         tokens = np.stack([place.offset + columns[place.kind] for place in positions], axis=1)
         parts = [run(rows, pattern(rows)) for rows in np.array_split(tokens, -(-len(tokens) // 1024))]
         hidden, logits = zip(*parts, strict=True)
-        return np.concatenate(hidden), np.concatenate(logits)
+        return np.concatenate(hidden), np.concatenate(logits)[:, names.outputs]
 
     return at
+
+
+def answer(task: str, p: int, a: Any, b: Any) -> Any:
+    """What the task says at the operands a and b: integers, or arrays of them."""
+    return {ADDITION: a + b, SUBTRACTION: a - b, MULTIPLICATION: a * b}[task] % p
+
+
+def circuit_for(task: str, model: Model | FoldedCircuit) -> tuple[FoldedCircuit, Activations | None]:
+    """The folded circuit, and what `activations` gives, under the names with which the task is addition.
+
+    **Raises** `Rejected(RANGE)` for a p that the task is not claimed for.
+    """
+    circuit, names = fold(model), names_of(task, model.p, model.outputs)
+    return circuit if task == ADDITION else _renamed(circuit, names), activations(model, names)
+
+
+def _renamed(circuit: FoldedCircuit, names: Names) -> FoldedCircuit:
+    a, b, outputs = names.a, names.b, names.outputs
+    s1, s2 = (None if s is None else s[outputs].take(x, axis=1) for s, x in ((circuit.S1, a), (circuit.S2, b)))
+    tables = circuit.A.take(a, axis=1), circuit.B.take(b, axis=1), circuit.W[outputs], s1, s2
+    return FoldedCircuit(names.modulus, *tables, circuit.provenance)
 
 
 def circuit_digest(model: Model | FoldedCircuit) -> str:

@@ -25,8 +25,8 @@ from verifier.errors import InputError, VerifierError
 from verifier.files import read_limited
 from verifier.kernel import Checked, Rejected, check, limits
 from verifier.kernel.claim import FORMAT as CLAIM_FORMAT
-from verifier.kernel.claim import SEMANTICS, STRATEGIES, TASK, read_claim
-from verifier.kernel.model_file import read_model
+from verifier.kernel.claim import SEMANTICS, STRATEGIES, TASKS, modulus, read_claim
+from verifier.kernel.model_file import ModelFile, read_model
 
 if TYPE_CHECKING:
     from verifier.formats import ImportedModel
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 MADE_HERE = "the certificate made for it"
 MARGIN_SHARE = 0.975
-"""How much of the true margin, and of the true deviation, an explanation should show (see `verifier.explain`)."""
+"""How much of the true margin, and of the true deviation, an explanation should show (see `verifier.explainer`)."""
 
 Observer = Callable[[str, int, int], None]
 
@@ -61,7 +61,8 @@ class Source:
     **Fields**
 
     - `path`: the file the user named; `name`: that without folder and suffix, which names the proof.
-    - `data`, `sha256`: the native model file, which the theorem is about; `p`, `neurons`, `outputs`: its sizes.
+    - `data`, `sha256`: the native model file, which the theorem is about; `p`, `neurons`, `outputs`: its sizes;
+      `task`: what it says it is for.
     - `learned`: whether its attention is softmax of its own queries and keys.
     - `imported`: the format it was translated from; empty when the file named is the native one.
     - `assumptions`: what the import took for granted, as phrases; `notes`: what else the user should know.
@@ -74,6 +75,7 @@ class Source:
     p: int
     neurons: int
     outputs: int
+    task: str
     learned: bool
     imported: str
     assumptions: tuple[str, ...]
@@ -95,10 +97,7 @@ def read_native(path: Path) -> Source:
         model = read_model(data)
     except Rejected as error:
         raise bad_input(error, {"model": path}) from None
-    name, axis = ("blocks.0.mlp.W_in", 1) if model.positions else ("W", 1)
-    outputs = model.tensors["unembed.W_U"].shape[1] if model.positions else model.tensors["W"].shape[0]
-    sizes = (model.p, model.tensors[name].shape[axis], outputs)
-    return _source(path, data, sizes, model.scale_squared is not None, "", (), ())
+    return _source(path, data, model, "", (), ())
 
 
 def read_source(path: Path, read: Callable[[Path], ImportedModel]) -> Source:
@@ -112,12 +111,9 @@ def read_source(path: Path, read: Callable[[Path], ImportedModel]) -> Source:
     imported = read(path)
     if imported.format != native.FORMAT:
         data = encode(imported.model)
-        native_file = read_model(data)
-        sizes = (native_file.p, imported.model.neurons, imported.model.outputs)
         origin = f"imported from {imported.source}, sha256 {imported.source_sha256}"
         notes = (origin, *imported.notes, *(f"{kind} {what}" for kind, what in imported.changes()))
-        learned = native_file.scale_squared is not None
-        return _source(path, data, sizes, learned, imported.format, imported.assumptions, notes)
+        return _source(path, data, read_model(data), imported.format, imported.assumptions, notes)
     if not path.name.endswith(SUFFIX):
         raise InputError(path, "", f"is a native model file, and must be named *{SUFFIX}")
     source = read_native(path)
@@ -134,14 +130,14 @@ def name_of(path: Path) -> str:
 def _source(
     path: Path,
     data: bytes,
-    sizes: tuple[int, int, int],
-    learned: bool,
+    model: ModelFile,
     imported: str,
     assumptions: tuple[str, ...],
     notes: tuple[str, ...],
 ) -> Source:
     digest = hashlib.sha256(data).hexdigest()
-    return Source(path, name_of(path), data, digest, *sizes, learned, imported, assumptions, notes)
+    facts = (model.p, model.neurons, model.outputs, model.task, model.scale_squared is not None)
+    return Source(path, name_of(path), data, digest, *facts, imported, assumptions, notes)
 
 
 def require_name(path: Path, name: str) -> None:
@@ -168,12 +164,13 @@ class Request:
     - `at_least`: how many inputs; None means all of them.
     - `strategy`: one of the claim's; None means linear and, where that does not prove it, exact (or, for learned
       attention, semi-linear).
-    - `semantics`: the claim's.
+    - `semantics`: the claim's. `operation`: one of `TASKS`; None means what the model file says it is for.
     """
 
     at_least: int | None = None
     strategy: str | None = None
     semantics: str = "binary32"
+    operation: str | None = None
 
     def __post_init__(self) -> None:
         if self.at_least is not None and self.at_least < 0:
@@ -182,6 +179,8 @@ class Request:
             raise InputError("--strategy", "", f"must be one of {', '.join(STRATEGIES)}")
         if self.semantics not in SEMANTICS:
             raise InputError("--semantics", "", f"must be one of {', '.join(SEMANTICS)}")
+        if self.operation not in (None, *TASKS):
+            raise InputError("--operation", "", f"must be one of {', '.join(TASKS)}")
 
     def claims(self, source: Source) -> tuple[bytes, ...]:
         """The claim about one model, as a file; or the claims of which the first that holds is meant.
@@ -193,12 +192,17 @@ class Request:
         return tuple(self._claim(source, strategy) for strategy in strategies)
 
     def _claim(self, source: Source, strategy: str) -> bytes:
-        inputs = source.p**2 if self.at_least is None else self.at_least
-        if inputs > source.p**2:
-            raise InputError("--at-least", "", f"is {inputs}, and {source.path} has {source.p**2} inputs")
+        task = source.task if self.operation is None else TASKS[self.operation]
+        try:
+            most = modulus(task, source.p) ** 2
+        except Rejected as error:
+            raise bad_input(error, {"claim": source.path}) from None
+        inputs = most if self.at_least is None else self.at_least
+        if inputs > most:
+            raise InputError("--at-least", "", f"is {inputs}, and {source.path} has {most} inputs")
         document = {
             "format": CLAIM_FORMAT,
-            "task": TASK,
+            "task": task,
             "p": source.p,
             "model_sha256": source.sha256,
             "strategy": strategy,
@@ -279,25 +283,25 @@ class Attempt:
     seconds: float
 
 
-def explain(source: Source, margin_share: float, observe: Observer = ignore) -> bytes:
-    """The certificate that the explainer makes for a model.
+def explain(source: Source, margin_share: float, observe: Observer = ignore, task: str | None = None) -> bytes:
+    """The certificate that the explainer makes for a model and a task, by default the one it says it is for.
 
     **Raises** `InputError` for a model that is not well-formed.
     """
-    from verifier import explain as explainer  # numpy's linear algebra, which checking alone does not need
-    from verifier.model import activations, decode, fold
+    from verifier import explainer  # numpy's linear algebra, which checking alone does not need
+    from verifier.model import circuit_for, decode
 
     observe("explain", 0, 1)
-    model = decode(source.data, str(source.path))
-    return explainer.explain(fold(model), source.sha256, margin_share, activations(model))
+    circuit, activations = circuit_for(task or source.task, decode(source.data, str(source.path)))
+    return explainer.explain(circuit, source.sha256, margin_share, activations)
 
 
-def describe(source: Source) -> str:
+def describe(source: Source, task: str) -> str:
     """How far frequencies explain the model's neurons: one sentence of estimates."""
-    from verifier import explain as explainer
-    from verifier.model import decode, fold
+    from verifier import explainer
+    from verifier.model import circuit_for, decode
 
-    return explainer.describe(fold(decode(source.data, str(source.path))))
+    return explainer.describe(circuit_for(task, decode(source.data, str(source.path)))[0])
 
 
 def prove(
@@ -312,7 +316,7 @@ def prove(
     **Raises** `InputError` for a model or a claim that is not well-formed; `Unexplained`.
     """
     started = time.perf_counter()
-    certificate = explain(source, margin_share, observe)
+    certificate = explain(source, margin_share, observe, read_claim(claims[0]).task)
     others: dict[str, Outcome] = {}
     claim, *more = claims
     outcome = _judge(source, claim, certificate, claim_name, observe)
@@ -322,7 +326,8 @@ def prove(
         outcome = _judge(source, claim, certificate, claim_name, observe)
     tried = read_claim(claim)
     if not outcome.proved and tried.strategy == "linear" and not source.learned:
-        exact = Request(0, "exact", tried.semantics).claims(source)[0]
+        operation = next(name for name, task in TASKS.items() if task == tried.task)
+        exact = Request(0, "exact", tried.semantics, operation).claims(source)[0]
         others["exact"] = _judge(source, exact, certificate, claim_name, observe)
     return Attempt(claim, certificate, outcome, others, time.perf_counter() - started)
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from verifier.attention_words import attention_failure, attention_words
 from verifier.console import GAP, decimal_bound, print_table, say
+from verifier.kernel.claim import ADDITION, MULTIPLICATION
+from verifier.model import answer
 from verifier.proof.statement import relative_network_error
 
 if TYPE_CHECKING:
@@ -196,7 +198,7 @@ def summary(result: Result) -> list[Table]:
 
 
 def headline(result: Result, found: Document) -> str:
-    accuracy, p = found["accuracy"], found["model"]["p"]
+    accuracy, task = found["accuracy"], task_of(found)
     certified, inputs = accuracy["certified_inputs"], accuracy["total_inputs"]
     if not result.outcome.proved:
         return (
@@ -205,7 +207,13 @@ def headline(result: Result, found: Document) -> str:
     count = f"all {inputs} inputs" if certified == inputs else f"at least {certified} of the {inputs} inputs"
     state = "already certified" if result.kept else "PROVED"
     given = "".join(f", {assumption}" for assumption in result.assumptions)
-    return f"{state}{given}: for {count} (a, b) the largest logit is that of (a + b) mod {p}"
+    pairs = "(a, b) without a zero" if task == MULTIPLICATION else "(a, b)"
+    return f"{state}{given}: for {count} {pairs} the largest logit is that of {task[:-1]}{found['model']['p']}"
+
+
+def task_of(found: Document) -> str:
+    """The claim's task; a conclusion about addition does not name it."""
+    return str(found["claim"].get("task", ADDITION))
 
 
 def _facts(result: Result, c: Document) -> list[tuple[str, str]]:
@@ -343,29 +351,35 @@ def _budget_table(c: Document) -> Table:
 
 
 def _uncertified_table(c: Document) -> Table:
-    accuracy, p = c["accuracy"], c["model"]["p"]
+    accuracy, p, task = c["accuracy"], c["model"]["p"], task_of(c)
     rows = [
-        (str(x["a"]), str(x["b"]), str((x["a"] + x["b"]) % p), lower(x["margin"], TEXT_DIGITS))
+        (str(x["a"]), str(x["b"]), str(answer(task, p, x["a"], x["b"])), lower(x["margin"], TEXT_DIGITS))
         for x in accuracy["uncertified"][:LISTED]
     ]
     count = accuracy["uncertified_inputs"]
     title = f"{_many(count, 'input is', 'inputs are')} not certified" + (
         f", the worst {LISTED} of them" if count > LISTED else ""
     )
-    return Table(title, ("a", "b", f"a + b mod {p}", "margin"), rows, "rrrr")
+    return Table(title, ("a", "b", f"{task[1:6]} mod {p}", "margin"), rows, "rrrr")
 
 
 def _wrong_table(c: Document) -> Table:
-    accuracy, p = c["accuracy"], c["model"]["p"]
+    accuracy, p, task = c["accuracy"], c["model"]["p"], task_of(c)
     rows = [
-        (str(x["a"]), str(x["b"]), str((x["a"] + x["b"]) % p), str(x["answer"]), lower(x["margin"], TEXT_DIGITS))
+        (
+            str(x["a"]),
+            str(x["b"]),
+            str(answer(task, p, x["a"], x["b"])),
+            str(x["answer"]),
+            lower(x["margin"], TEXT_DIGITS),
+        )
         for x in accuracy["wrong"][:LISTED]
     ]
     count = accuracy["wrong_inputs"]
     title = f"{_many(count, 'input is', 'inputs are')} answered wrong" + (
         f", the worst {LISTED} of them" if count > LISTED else ""
     )
-    return Table(title, ("a", "b", f"a + b mod {p}", "the network says", "by at least"), rows, "rrrrr")
+    return Table(title, ("a", "b", f"{task[1:6]} mod {p}", "the network says", "by at least"), rows, "rrrrr")
 
 
 def overview(entries: Sequence[tuple[str, str, Result | None]], *, quiet: bool = False) -> None:

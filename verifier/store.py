@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from verifier.errors import InputError
 from verifier.files import read_limited
 from verifier.kernel import Rejected, limits
-from verifier.kernel.claim import read_claim
+from verifier.kernel.claim import TASKS, read_claim
 from verifier.prove import (
     Attempt,
     Observer,
@@ -56,7 +56,7 @@ def trusted(policy: Path | None, own: PublicKey | None) -> tuple[Policy, ...]:
     from verifier.proof.documents import PREDICATE_TYPE
     from verifier.proof.policy import Policy, Rule, read_policy
 
-    anything = Rule(("*",), counts={"certified_inputs": 0})
+    anything = Rule(("*",), tasks=tuple(TASKS.values()), counts={"certified_inputs": 0})
     found = []
     if policy is not None:
         found.append(replace(read_policy(policy), threshold=1, rules=(anything,)))

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.explain.explain_circuits import DIGEST, noise, pizza, shipped, with_outputs
-from verifier.explain import describe, explain, figures
-from verifier.explain.certificate import decode
-from verifier.explain.families import find_families
-from verifier.explain.reading import read, sample
+from verifier.explainer import describe, explain, figures
+from verifier.explainer.certificate import decode
+from verifier.explainer.families import find_families
+from verifier.explainer.reading import read, sample
 from verifier.model import FoldedCircuit
 
 FIELDS = {
@@ -102,7 +102,7 @@ def test_the_figures_are_those_of_the_definitions() -> None:
     r = read(circuit)
     certificate = explain(circuit, DIGEST)
     families, u, _ = decode(r, certificate)
-    from verifier.explain.families import closed_form
+    from verifier.explainer.families import closed_form
 
     f = figures(circuit, certificate)
     v = r.w - u @ (u.T @ r.w)

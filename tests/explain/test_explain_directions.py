@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.explain.explain_circuits import noise, shipped, with_outputs
-from verifier.explain.directions import certified_margins, certified_share, find_directions
-from verifier.explain.reading import read, sample
+from verifier.explainer.directions import certified_margins, certified_share, find_directions
+from verifier.explainer.reading import read, sample
 
 
 def test_certified_margins_are_what_lemma_b_says() -> None:
@@ -77,7 +77,7 @@ def test_wrong_inputs_do_not_make_directions_useless() -> None:
 
 
 def test_an_unreachable_share_takes_that_share_of_what_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifier.explain.directions.DIRECTIONS", 8)
+    monkeypatch.setattr("verifier.explainer.directions.DIRECTIONS", 8)
     r = read(shipped("pizza-p59-b"))
     s = sample(r)
     best = certified_share(s.margins, certified_margins(r, s, find_directions(r, s, None, 1.0, 8)))

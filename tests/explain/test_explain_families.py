@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.explain.explain_circuits import noise, pizza, shipped
-from verifier.explain import families
-from verifier.explain.families import Family, closed_form, find_families, middle_coefficients
-from verifier.explain.reading import Reading, read, sample
+from verifier.explainer import families
+from verifier.explainer.families import Family, closed_form, find_families, middle_coefficients
+from verifier.explainer.reading import Reading, read, sample
 
 
 def by_definition(r: Reading, f: Family, delta: int, points: int = 20_000) -> dict[int, complex]:

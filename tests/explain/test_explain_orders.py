@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tests.explain.explain_circuits import noise, pizza
-from verifier.explain.orders import active_ranks, count_events, find_orders
-from verifier.explain.reading import read
+from verifier.explainer.orders import active_ranks, count_events, find_orders
+from verifier.explainer.reading import read
 
 
 @pytest.mark.parametrize(("p", "k"), [(7, 1), (7, 3), (12, 4), (13, 6)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.explain.explain_circuits import noise, pizza
-from verifier.explain import reading
+from verifier.explainer import reading
 
 
 def test_the_logits_of_the_sample_are_the_circuits() -> None:

@@ -16,7 +16,7 @@ from verifier.errors import InputError
 from verifier.formats import folded, import_model, zhong
 from verifier.formats._check import _circuit_logits
 from verifier.kernel.model_file import read_model as kernel_read
-from verifier.model import activations, fold
+from verifier.model import circuit_for, fold
 
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, 1, -1, 2, 3, 5, 7, 10**30, 0.5, float("nan"), float("inf"), "", "relu", "x" * 1000, "59"),
@@ -127,13 +127,12 @@ def test_without_an_assumption_it_is_the_network(seed: int) -> None:
                 imported = import_model(network, attention=attention)
                 if imported.assumptions:
                     continue
-                circuit = fold(imported.model)
+                circuit, run = circuit_for(imported.model.task, imported.model)
                 for a in range(5):
                     tokens = torch.stack([torch.full((5,), a), torch.arange(5)], dim=1)
                     with torch.no_grad():
                         theirs = network(tokens)[:, -1].double().numpy()
                     ours = _circuit_logits(circuit, a)
-                    run = activations(imported.model)
                     if run is not None:
                         ours = run(np.full(5, a), np.arange(5))[1]
                     tolerance = 1e-7 if exact else 1e-4

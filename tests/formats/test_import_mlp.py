@@ -11,6 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import verifier
+from benchmarks.synthetic import synthetic
 from tests.formats.format_samples import PUBLISHED
 from verifier.errors import InputError
 from verifier.formats import import_file, import_model
@@ -18,7 +20,7 @@ from verifier.formats._check import _circuit_logits
 from verifier.kernel.model_file import read_model as kernel_read
 from verifier.model import FoldedCircuit
 
-P, N, E = 5, 9, 4
+P, N, E = 6, 9, 4  # no prime
 RELU = {"act_fn": "ReLU"}
 FOLDED = ("with its embedding multiplied into its first layer",)
 
@@ -37,9 +39,9 @@ class OneHot(nn.Module):
 class Concatenated(nn.Module):
     """Type D of Zhong et al."""
 
-    def __init__(self) -> None:
+    def __init__(self, bias: bool = True) -> None:
         super().__init__()
-        self.embed, self.unembed, self.l1 = nn.Embedding(P, E), nn.Embedding(P, N), nn.Linear(2 * E, N)
+        self.embed, self.unembed, self.l1 = nn.Embedding(P, E), nn.Embedding(P, N), nn.Linear(2 * E, N, bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.l1(self.embed(x).flatten(1))) @ self.unembed.weight.T
@@ -48,12 +50,12 @@ class Concatenated(nn.Module):
 class Added(nn.Module):
     """Types A and X of Zhong et al."""
 
-    def __init__(self, separate: bool) -> None:
+    def __init__(self, separate: bool, bias: bool = True) -> None:
         super().__init__()
         self.embed1 = nn.Embedding(P, E)
         if separate:
             self.embed2 = nn.Embedding(P, E)
-        self.l1, self.unembed = nn.Linear(E, N), nn.Embedding(P, N)
+        self.l1, self.unembed = nn.Linear(E, N, bias), nn.Embedding(P, N)
 
     def forward(self, x: Tensor) -> Tensor:
         second = getattr(self, "embed2", self.embed1)
@@ -85,7 +87,9 @@ MODULES: dict[str, Any] = {
     "one-hot": OneHot,
     "one-hot with biases": lambda: OneHot(bias=True),
     "concatenated": Concatenated,
+    "concatenated, no bias": lambda: Concatenated(bias=False),
     "added": lambda: Added(separate=False),
+    "added, no bias": lambda: Added(separate=False, bias=False),
     "added, separate": lambda: Added(separate=True),
     "Chughtai": Chughtai,
     "two arguments": TwoArguments,
@@ -165,8 +169,8 @@ def refusals() -> dict[str, tuple[dict[str, Tensor], dict[str, Any], str]]:
         "width": (d | {"l1.weight": z(N, 3)}, {}, "the first layer has 3 inputs, neither 4 (embeddings added) nor 8"),
         "neurons": (one_hot | {"fc2.weight": z(P, N + 1)}, {}, "the last layer has 10 inputs, and the hidden layer 9"),
         "bias": (d | {"l1.bias": z(3)}, {}, "the bias of the first layer has the shape [3] for 9 outputs"),
-        "p": (one_hot, {"p": 4}, "the first layer has 10 inputs, and two one-hot tokens modulo 4 have 8"),
-        "p and embedding": (d, {"p": 7}, "the embeddings have the shapes [5, 4] and [5, 4], for p = 7"),
+        "p": (one_hot, {"p": 4}, "the first layer has 12 inputs, and two one-hot tokens modulo 4 have 8"),
+        "p and embedding": (d, {"p": 7}, "the embeddings have the shapes [6, 4] and [6, 4], for p = 7"),
         "p and configuration": (d, {"p": 5, "config": RELU | {"C": 7}}, "p is 7 in the run's configuration, not 5"),
         "outputs": (one_hot | {"fc2.weight": z(4, N)}, {}, "4 outputs, fewer than p"),
         "half": ({k: v.half() for k, v in d.items()}, {}, "half precision is not supported"),
@@ -208,3 +212,36 @@ def test_the_published_network_of_type_d() -> None:
     kernel_read(imported.encode())
     with pytest.raises(InputError, match="the activation is not in the file"):
         import_file(PUBLISHED / "model_7r4zst7evs.pt", config=config | {"model_type": None})
+    found = verifier.certify(PUBLISHED / "model_7r4zst7evs.pt")
+    assert found.certified == 3481
+    assert sum(found.conclusion.operations.values()) < found.conclusion.brute_force
+
+
+def test_a_module_that_is_wrong_once_is_proved_right_everywhere_else_for_less_than_brute_force() -> None:
+    """A one-hot MLP whose last neuron fires at one input alone, where it drowns the answer."""
+    p, n, at = 59, 512, (7, 50)
+    circuit = synthetic(p, n)
+    spoiled = np.full((1, 2 * p), -1.0, dtype=np.float32)
+    spoiled[0, [at[0], p + at[1]]] = 0.75
+    drowning = np.zeros((p, 1), dtype=np.float32)
+    drowning[3] = 100.0
+    first, last = nn.Linear(2 * p, n + 1, bias=False), nn.Linear(n + 1, p, bias=False)
+    with torch.no_grad():
+        first.weight.copy_(torch.from_numpy(np.vstack([np.hstack([circuit.A, circuit.B]), spoiled])))
+        last.weight.copy_(torch.from_numpy(np.hstack([circuit.W, drowning])))
+    module = nn.Sequential(first, nn.ReLU(), last)
+    found = verifier.certify(module, at_least=p * p - 1)
+    assert found.proved
+    assert (found.margins <= 0).sum() == 1
+    assert found.margins[at] <= 0
+    assert sum(found.conclusion.operations.values()) < found.conclusion.brute_force
+    everything = verifier.certify(module)
+    assert not everything.proved
+    assert everything.wrong is not None
+    ((a, b, right, answer, margin),) = everything.wrong.cells
+    assert (a, b, right, answer) == (*at, 57, 3)
+    assert margin > 100
+    exact = everything.attempt.outcome.checked
+    assert exact is not None
+    assert exact.conclusion.accuracy.strategy == "exact"
+    assert sum(exact.conclusion.operations.values()) < exact.conclusion.brute_force

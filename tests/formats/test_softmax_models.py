@@ -16,7 +16,7 @@ from tests.formats.format_samples import random_model
 from verifier import kernel
 from verifier.attention_words import attention_failure, attention_words
 from verifier.errors import InputError
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.formats import import_model, transformerlens, zhong
 from verifier.kernel import Rejected
 from verifier.kernel import circuit as kernel_circuit
@@ -26,12 +26,11 @@ from verifier.model import (
     SCORE_TENSORS,
     Model,
     Softmax,
-    activations,
     attention_middles,
     circuit_digest,
+    circuit_for,
     decode,
     encode,
-    fold,
     read_model,
 )
 
@@ -59,7 +58,8 @@ def checked(imported: Any, strategy: str, semantics: str = "binary32") -> dict[s
     """The conclusion for all inputs, proved or not."""
     data, model = imported.encode(), imported.model
     digest, p = hashlib.sha256(data).hexdigest(), model.p
-    certificate = explain(fold(model), digest, activations=activations(model))
+    circuit, run = circuit_for(model.task, model)
+    certificate = explain(circuit, digest, activations=run)
     claim = {
         "format": "verifier-claim/2",
         "task": "(a + b) mod p",
@@ -163,13 +163,12 @@ def test_folding_is_at_the_kernels_middles(model: Model) -> None:
         for x, y, radius in zip(own, found, radii, strict=True):
             assert abs(x - y) <= (Fraction(1, 1 << 18) if len(model.layout) == 2 else radius)
     assert all(sum(column) == 1 for column in zip(*attention_middles(model), strict=True))
-    run = activations(model)
+    circuit, run = circuit_for(model.task, model)
     assert run is not None
     a, b = (x.ravel() for x in np.indices((model.p, model.p)))
     hidden, logits = run(a, b)
     assert hidden.shape == (model.p**2, 12)
     assert logits.shape == (model.p**2, model.outputs)
-    circuit = fold(model)
     if not model.tensors["blocks.0.attn.W_K"].any():  # constant: the fold is the network
         assert circuit.S1 is not None
         assert circuit.S2 is not None

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from benchmarks.synthetic import synthetic
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.kernel import check, events, logits
-from verifier.kernel.claim import TASK
+from verifier.kernel.claim import ADDITION
 from verifier.model import encode_circuit
 
 pytestmark = pytest.mark.skipif(events.COMPILED is None, reason="there was no compiler: only the array code runs")
@@ -24,7 +24,7 @@ def test_conclusions_and_evidence_are_the_same(monkeypatch: pytest.MonkeyPatch, 
     digest = hashlib.sha256(data).hexdigest()
     claim = {
         "format": "verifier-claim/2",
-        "task": TASK,
+        "task": ADDITION,
         "p": p,
         "model_sha256": digest,
         "strategy": strategy,

@@ -17,7 +17,7 @@ from securesystemslib.signer._key import SSlibKey
 
 from tests.proof.proof_support import RELEASE, policy_text, sign
 from tests.proof.test_proof_verify import leaves, mutants
-from verifier.explain.explanation import explain
+from verifier.explainer.explanation import explain
 from verifier.kernel import Rejected, check, conclusion
 from verifier.kernel.forms import Json
 from verifier.model import decode, fold

@@ -8,7 +8,7 @@ import hashlib
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verifier.cli import FAILED, OK
 from verifier.commands.verify import read_input
@@ -49,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     conclusion = _conclusion(arguments.proof, model, certificate)
     checks = audit(model, certificate, conclusion, str(arguments.model))
     if arguments.verified is not None:
+        if "task" in conclusion["claim"]:
+            raise InputError("--verified", "", f"knows addition, and the proof is about {conclusion['claim']['task']}")
         checks += [_verified(arguments.verified, arguments.model, model, certificate)]
     agrees = all(check.agrees for check in checks)
     if arguments.json:
@@ -71,7 +73,7 @@ def _verified(checker: Path, path: Path, model: bytes, certificate: bytes) -> Ch
 
     from verifier.audit import Check
     from verifier.kernel import Rejected, check
-    from verifier.kernel.claim import TASK
+    from verifier.kernel.claim import ADDITION
 
     if not checker.is_file():
         raise InputError(checker, "", "is not there: make formal-check builds it")
@@ -89,7 +91,7 @@ def _verified(checker: Path, path: Path, model: bytes, certificate: bytes) -> Ch
     not_right = {tuple(map(int, line.split())) for line in lines}
     claim = {
         "format": "verifier-claim/2",
-        "task": TASK,
+        "task": ADDITION,
         "p": p,
         "model_sha256": hashlib.sha256(model).hexdigest(),
         "strategy": "exact",
@@ -113,7 +115,7 @@ def _verified(checker: Path, path: Path, model: bytes, certificate: bytes) -> Ch
     )
 
 
-def _conclusion(path: Path, model: bytes, certificate: bytes) -> dict[str, object]:
+def _conclusion(path: Path, model: bytes, certificate: bytes) -> dict[str, Any]:
     """The conclusion in a proof; for a claim, what the kernel concludes.
 
     **Raises** `InputError`.

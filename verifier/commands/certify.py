@@ -232,6 +232,7 @@ class _Entry:
 def _finish(job: Job, attempt: Prepared | Exception, signer: _Signer) -> _Entry:
     """Sign and write what was prepared, if it was proved."""
     from verifier import store
+    from verifier.kernel.claim import read_claim
     from verifier.prove import describe
     from verifier.results import Result, causes
 
@@ -245,7 +246,9 @@ def _finish(job: Job, attempt: Prepared | Exception, signer: _Signer) -> _Entry:
     if not outcome.proved:
         message = f"{path}: not proved: {outcome.failure}; nothing was written"
         result = Result(str(path), outcome, how, assumptions=given, notes=notes)
-        result = replace(result, notes=(*notes, *causes(result), describe(attempt.source)))
+        result = replace(
+            result, notes=(*notes, *causes(result), describe(attempt.source, read_claim(attempt.claim).task))
+        )
         return _Entry(path, FAILED, "not proved", message, result)
     names = {"certificate": store.CERTIFICATE, "claim": store.CLAIM, "proof": store.PROOF}
     if attempt.source.imported:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import FAILED, OK
+from verifier.commands.import_ import add_operation_argument
 from verifier.console import add_output_arguments, emit_json, progress
 from verifier.errors import InputError, one_line
 
@@ -32,7 +33,7 @@ def add_claim_arguments(parser: argparse.ArgumentParser, default_strategy: str =
     """What is to be proved; for every command that makes a claim."""
     group = parser.add_argument_group("the claim")
     group.add_argument("--claim", type=Path, metavar="FILE", help="a claim file, instead of the options below")
-    group.add_argument("--at-least", type=int, metavar="N", help="claim N of the p² inputs; by default all of them")
+    group.add_argument("--at-least", type=int, metavar="N", help="claim N of the inputs; by default all of them")
     group.add_argument(
         "--strategy",
         choices=STRATEGIES,
@@ -41,6 +42,7 @@ def add_claim_arguments(parser: argparse.ArgumentParser, default_strategy: str =
     group.add_argument(
         "--semantics", choices=SEMANTICS, help="the arithmetic the network is executed in; default binary32"
     )
+    add_operation_argument(group)
 
 
 def request(arguments: argparse.Namespace) -> Request:
@@ -50,7 +52,7 @@ def request(arguments: argparse.Namespace) -> Request:
     """
     from verifier.prove import Request
 
-    names = ("at_least", "strategy", "semantics")
+    names = ("at_least", "strategy", "semantics", "operation")
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
     if arguments.claim is not None and given:
         options = ", ".join(f"--{name.replace('_', '-')}" for name in given)

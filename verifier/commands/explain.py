@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from verifier.report.case import Case
     from verifier.report.mechanism import AttentionUse, Mechanism
 
-HELP = """Say in words and numbers how a model adds: families, output directions, what the closed form explains.
-What the kernel did not prove is called an estimate. Nothing is written."""
+HELP = """Say in words and numbers how a model adds, subtracts or multiplies: families, output directions, what the
+closed form explains. What the kernel did not prove is called an estimate. Nothing is written."""
 WIDTH = 80
+VERBS = {"+": "adds", "-": "subtracts", "*": "multiplies"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -106,11 +107,14 @@ def _replaced(use: AttentionUse) -> dict[str, object]:
 
 
 def _print(case: Case, m: Mechanism) -> None:
+    from verifier.kernel.operation import words
     from verifier.report.numbers import BUDGET_WORDS, at_least, at_most, budget_totals
 
     conclusion = case.checked.conclusion
     stored = f"{case.folder}/certificate.json" if case.folder else "a new certificate (not stored)"
-    _paragraph(f"{case.model.path}: how it adds modulo {m.p}, by {stored}")
+    claim = conclusion.claim
+    _paragraph(f"{case.model.path}: how it {VERBS[claim.task[3]]} modulo {claim.p}, by {stored}")
+    _paragraph(words(claim.task, claim.p))
     say()
     names = ", ".join(str(f.frequency) for f in m.frequencies)
     _paragraph(

@@ -28,8 +28,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", type=Path, metavar="SOURCE", help="the checkpoint")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the model file to write (.safetensors)")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    add_operation_argument(parser)
     add_source_arguments(parser)
     add_output_arguments(parser)
+
+
+def add_operation_argument(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--operation",
+        choices=("addition", "subtraction", "multiplication"),
+        help="what the network computes modulo p; default: what a native file says, else addition",
+    )
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +73,7 @@ def reading(arguments: argparse.Namespace) -> dict[str, Any]:
     names = {"form": "format", "round_weights": "round"}
     return {
         name: getattr(arguments, names.get(name, name))
-        for name in ("config", "attention", "layout", "p", "form", "round_weights")
+        for name in ("config", "attention", "layout", "p", "form", "round_weights", "operation")
     }
 
 

@@ -26,6 +26,7 @@ from verifier.formats._reading import (
     softmax_reading,
 )
 from verifier.formats._state import State
+from verifier.kernel.claim import TASKS
 from verifier.model import (
     FoldedCircuit,
     Model,
@@ -110,6 +111,7 @@ def import_file(
     p: int | None = None,
     form: str | None = None,
     round_weights: bool = False,
+    operation: str | None = None,
 ) -> ImportedModel:
     """Read a model file of any supported format.
 
@@ -123,11 +125,13 @@ def import_file(
     - `p`: the modulus, where the sizes do not settle it.
     - `form`: one of `FORMATS`, instead of finding it out.
     - `round_weights`: round float64 weights to float32.
+    - `operation`: what the network computes, `"addition"` unless said otherwise, `"subtraction"` or `"multiplication"`;
+      a native file says so itself.
 
     **Raises** `InputError`, one sentence: what is wrong, what is supported, what to do.
     """
     path = Path(path)
-    options = _options(attention, layout, p, round_weights)
+    options = _options(attention, layout, p, round_weights, operation)
     if form is not None and form not in FORMATS:
         raise InputError("--format", "", f"must be one of {', '.join(FORMATS)}, not {form!r}")
     data = read_bytes(path)
@@ -166,6 +170,7 @@ def import_model(
     p: int | None = None,
     form: str | None = None,
     round_weights: bool = False,
+    operation: str | None = None,
     file: Path | str | None = None,
 ) -> ImportedModel:
     """Read a live torch module, a state dict, or a mapping with the tables of a folded circuit.
@@ -180,19 +185,24 @@ def import_model(
 
     **Raises** `InputError`.
     """
-    options = _options(attention, layout, p, round_weights)
+    options = _options(attention, layout, p, round_weights, operation)
     path = None if file is None else Path(file)
     if isinstance(config, str):
         config = Path(config)
     return _from_state(_state.from_live(source, path, config), options, form)
 
 
-def _options(attention: str | None, layout: str | None, p: int | None, round_weights: bool) -> Options:
+def _options(
+    attention: str | None, layout: str | None, p: int | None, round_weights: bool, operation: str | None
+) -> Options:
+    if operation not in (None, *TASKS):
+        raise InputError("--operation", "", f"must be one of {', '.join(TASKS)}")
     return Options(
         p=p,
         attention=None if attention is None else attention_option(attention),
         layout=None if layout is None else layout_option(layout),
         round_weights=round_weights,
+        task=TASKS[operation or "addition"],
     )
 
 
@@ -211,7 +221,9 @@ def _from_state(state: State, options: Options, form: str | None) -> ImportedMod
     if form == folded.FORMAT:
         circuit = folded.read(state, options)
         provenance = {"origin": "imported", "format": form, **state.origin}
-        return ImportedModel(replace(circuit, provenance=provenance), form, state.source, _digest(state))
+        return ImportedModel(
+            replace(circuit, provenance=provenance, task=options.task), form, state.source, _digest(state)
+        )
     if form == mlp.FORMAT:
         return _from_mlp(state, options)
     reading = (transformerlens.read if form == transformerlens.FORMAT else zhong.read)(state, options)
@@ -230,7 +242,8 @@ def _from_state(state: State, options: Options, form: str | None) -> ImportedMod
     if rounded:
         assumptions += ("with weights rounded to float32",)
         notes.insert(0, f"{assumptions[-1]}: theorems are about the rounded network")
-    return _imported(reading.model, form, state, assumptions, dropped, reading.changed, notes, check)
+    model = replace(reading.model, task=options.task)
+    return _imported(model, form, state, assumptions, dropped, reading.changed, notes, check)
 
 
 def _compared(reading: Reading, state: State, options: Options) -> tuple[Reading, SelfCheck]:
@@ -242,18 +255,18 @@ def _compared(reading: Reading, state: State, options: Options) -> tuple[Reading
     if options.attention is None:
         own = softmax_reading(reading, state, options)
     if own is None or state.module is not None:
-        check = _check.compare(reading, state, ROUNDED in reading.changed.values())
+        check = _check.compare(reading, state, ROUNDED in reading.changed.values(), options.task)
         if own is None or (check.agrees and check.fixed_by_code):
             return reading, check
-    return own, _check.compare(own, state, ROUNDED in own.changed.values())
+    return own, _check.compare(own, state, ROUNDED in own.changed.values(), options.task)
 
 
 def _from_mlp(state: State, options: Options) -> ImportedModel:
     reading = mlp.read(state, options)
-    check = _check.compare_mlp(reading, state)
+    check = _check.compare_mlp(reading, state, options.task)
     notes = [f"{assumption}: theorems are about the circuit" for assumption in reading.assumptions] + reading.notes
     parts = (reading.assumptions, reading.dropped, reading.changed, notes, check)
-    return _imported(reading.circuit, mlp.FORMAT, state, *parts)
+    return _imported(replace(reading.circuit, task=options.task), mlp.FORMAT, state, *parts)
 
 
 def _imported(
@@ -354,7 +367,7 @@ def _require_no_better_reading(state: State, options: Options, reading: Reading,
     layout = " ".join(reading.model.layout)
     if len(reading.model.layout) > 2:
         two = transformerlens.read(state, replace(options, layout=reading.model.layout[:2], p=reading.model.p))
-        count = _check.correct_inputs(two)
+        count = _check.correct_inputs(two, options.task)
         if 2 * count > check.inputs:
             rule = (
                 f"does not hold '=', it seems: read as '{layout}' it gets {check.own_correct} of {check.inputs} inputs"

@@ -15,7 +15,7 @@ from verifier.errors import InputError
 from verifier.formats._reading import Pattern, Reading
 from verifier.formats._state import State
 from verifier.formats.mlp import MlpReading
-from verifier.model import FoldedCircuit, Position, Softmax, fold, forward, input_tokens, softmax_attention
+from verifier.model import FoldedCircuit, Position, Softmax, answer, fold, forward, input_tokens, softmax_attention
 
 TOLERANCE = 1e-7
 """Of the largest logit, in float64. Rounding there is 1e-16 to 1e-12 of it, and rounding that logit to float32 once is
@@ -36,7 +36,7 @@ class SelfCheck:
 
     - `inputs`: p². `network`: what was run.
     - `difference`: the largest difference of two corresponding logits. `scale`: the largest |logit|.
-    - `correct`, `own_correct`: inputs whose largest logit, of all, is that of a + b mod p: in the imported model, and
+    - `correct`, `own_correct`: inputs whose largest logit, of all, is the task's answer: in the imported model, and
       in the source's own forward pass.
     - `attention`: the least and the greatest attention weight that the source's weights give; None without attention.
     - `agrees`: whether the two are the same but for rounding; when not, they differ in the attention alone.
@@ -64,7 +64,7 @@ def _relative(difference: float, scale: float) -> float:
     return difference / scale if scale else difference
 
 
-def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
+def compare(reading: Reading, state: State, rounded: bool, task: str) -> SelfCheck:
     """Run the networks on every input.
 
     Where the model holds intervals of attention, it is run with the pattern of the source, which must lie in them.
@@ -72,6 +72,7 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
     **Arguments**
 
     - `rounded`: weights were rounded to float32 on request, which is no difference.
+    - `task`: one of `TASKS`, whose right answers are counted.
 
     **Raises** `InputError` when the weights were misread, or when no attention explains what a module computes.
     """
@@ -104,8 +105,8 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
             apart, astray = _apart(apart, theirs, ours), _apart(astray, theirs, own)
             scale = max(scale, float(np.abs(ours).max()))
             low, high = min(low, float(attention.min())), max(high, float(attention.max()))
-            correct += _correct(ours, a, model.p)
-            own_correct += _correct(theirs, a, model.p)
+            correct += _correct(ours, a, model.p, task)
+            own_correct += _correct(theirs, a, model.p, task)
     _require_read(misread, scale, source)
     agrees = weights_agree = bool(_relative(weights, scale) <= TOLERANCE and outside <= TOLERANCE)
     network = "the weights, in float64"
@@ -120,7 +121,7 @@ def compare(reading: Reading, state: State, rounded: bool) -> SelfCheck:
     return SelfCheck(model.p**2, network, *sizes, (low, high), agrees, weights_agree, fixed_by_code)
 
 
-def compare_mlp(reading: MlpReading, state: State) -> SelfCheck:
+def compare_mlp(reading: MlpReading, state: State, task: str) -> SelfCheck:
     """The same for a network without attention.
 
     **Raises** `InputError` when the weights were misread, or a module computes something else.
@@ -137,8 +138,8 @@ def compare_mlp(reading: MlpReading, state: State) -> SelfCheck:
                 theirs = module.logits(input_tokens(positions, p, a), circuit.outputs, one_hot=p)
             misread, apart = _apart(misread, own, ours), _apart(apart, theirs, ours)
             scale = max(scale, float(np.abs(ours).max()))
-            correct += _correct(ours, a, p)
-            own_correct += _correct(theirs, a, p)
+            correct += _correct(ours, a, p, task)
+            own_correct += _correct(theirs, a, p, task)
     _require_read(misread, scale, state.source)
     network = "the weights, in float64"
     if module is not None:
@@ -169,7 +170,7 @@ def _apart(so_far: float, one: Floats, other: Floats) -> float:
     return float(np.maximum(so_far, np.abs(one - other).max()))  # keeps NaN, unlike max
 
 
-def correct_inputs(reading: Reading) -> int:
+def correct_inputs(reading: Reading, task: str) -> int:
     """How many inputs the source's network gets right."""
     p, total = reading.model.p, 0
     attention = reading.model.attention
@@ -178,17 +179,17 @@ def correct_inputs(reading: Reading) -> int:
     with np.errstate(over="ignore", invalid="ignore"):
         for a in range(p):
             tokens = input_tokens(reading.model.positions, p, a)
-            total += _correct(reading.forward(reading.tensors, tokens, reading.pattern or fixed)[0], a, p)
+            total += _correct(reading.forward(reading.tensors, tokens, reading.pattern or fixed)[0], a, p, task)
     return total
 
 
-def _correct(logits: Floats, a: int, p: int) -> int:
-    return int((logits.argmax(axis=1) == (a + np.arange(p)) % p).sum())
+def _correct(logits: Floats, a: int, p: int, task: str) -> int:
+    return int((logits.argmax(axis=1) == answer(task, p, a, np.arange(p))).sum())
 
 
 def _circuit_logits(circuit: FoldedCircuit, a: int) -> Floats:
     """Logits of the inputs (a, b), shape (p, outputs)."""
-    logits: Floats = circuit.W @ np.maximum(circuit.A[:, a, None] + circuit.B, 0.0)
+    logits: Floats = circuit.W @ np.maximum(circuit.A[:, a, None].astype(np.float64) + circuit.B, 0.0)
     for skip, columns in ((circuit.S1, slice(a, a + 1)), (circuit.S2, slice(None))):
         if skip is not None:
             logits = logits + skip[:, columns]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from verifier.errors import InputError
 from verifier.formats._settings import Settings
 from verifier.formats._state import HALF, State
+from verifier.kernel.claim import ADDITION
 from verifier.kernel.limits import MODULUS, RATIONAL
 from verifier.model import (
     SCORE_TENSORS,
@@ -48,12 +49,14 @@ class Options:
     - `attention`: one weight for every position, or one per position.
     - `layout`: what each position holds.
     - `round_weights`: round float64 weights to float32; the theorem is then about the rounded ones.
+    - `task`: one of `TASKS`.
     """
 
     p: int | None = None
     attention: tuple[AttentionWeight, ...] | None = None
     layout: tuple[str, ...] | None = None
     round_weights: bool = False
+    task: str = ADDITION
 
 
 @dataclass(frozen=True, slots=True)

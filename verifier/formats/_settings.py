@@ -17,6 +17,7 @@ import numpy as np
 
 from verifier.errors import InputError
 from verifier.files import read_limited
+from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
 
 SECTIONS = (
     "args",
@@ -172,6 +173,13 @@ def read_configuration(path: Path) -> tuple[bytes, object]:
     return data, content
 
 
+FUNCTIONS = {
+    ADDITION: ("add", "addition"),
+    SUBTRACTION: ("sub", "subtract", "subtraction"),
+    MULTIPLICATION: ("mul", "multiply", "multiplication"),
+}
+
+
 def _is_plain(*words: str) -> Callable[[object], bool]:
     return lambda value: value is None or (isinstance(value, str) and value.lower() in words)
 
@@ -184,7 +192,7 @@ def _is_off(value: object) -> bool:
     return not value
 
 
-def require_supported_network(settings: Settings) -> None:
+def require_supported_network(settings: Settings, task: str) -> None:
     """Refuse every setting that makes the network something else than docs/theory.md §1.
 
     **Raises** `InputError`.
@@ -223,8 +231,8 @@ def require_supported_network(settings: Settings) -> None:
     )
     refuse(
         ("fn_name",),
-        _is_plain("add", "addition"),
-        "only addition is supported: the theorem is about (a + b) mod p",
+        _is_plain(*FUNCTIONS[task]),
+        f"only {FUNCTIONS[task][-1]} is supported; --operation says what the network computes",
     )
     refuse(("seq_len",), lambda value: value in (None, 2), "only two summands are supported: (a + b) mod p")
 

@@ -82,7 +82,7 @@ def read(state: State, options: Options) -> MlpReading:
     if options.attention is not None or options.layout is not None:
         option = "--attention" if options.attention is not None else "--layout"
         raise InputError(source, option, "does not apply: the network has no attention and no positions")
-    require_supported_network(settings)
+    require_supported_network(settings, options.task)
     for name in state.tensors:
         require_floats(state, name)
     layers = _chughtai(state) if {"W_x", "W_y"} <= state.tensors.keys() else _torch(state)

@@ -72,7 +72,7 @@ def read(state: State, options: Options) -> Reading:
     **Raises** `InputError`, naming the tensor or setting and what is supported.
     """
     settings, source = state.settings, state.source
-    require_supported_network(settings)
+    require_supported_network(settings, options.task)
     tensors, dropped, changed = choose_tensors(state, TENSORS, (), IGNORED, options.round_weights)
     sizes = require_shapes(source, tensors, SHAPES, "TransformerLens")
     configured = {name: size for name, size in sizes.items() if name != "heads"}

@@ -77,7 +77,7 @@ def read(state: State, options: Options) -> Reading:
         lambda value: not value,
         "linear models of the paper are not transformers; fold one yourself (A, B, W) and import that",
     )
-    require_supported_network(settings)
+    require_supported_network(settings, options.task)
     tensors, dropped, changed = choose_tensors(state, REQUIRED, BIASES, IGNORED, options.round_weights)
     meaning = "the format of Zhong et al."
     sizes = require_shapes(source, tensors, SHAPES, meaning)
@@ -90,7 +90,7 @@ def read(state: State, options: Options) -> Reading:
     if p is None:
         rule = "is not known; give the run's configuration (--config FILE), or --p"
         raise InputError(source, "the modulus p", rule)
-    _require_addition(settings, p)
+    _require_function(settings, options.task, p)
     layout = options.layout or _layout(settings, p, positions)
     _require_vocabulary(layout, p, sizes["d_vocab"], source)
     if sizes["d_vocab_out"] < p:
@@ -170,16 +170,20 @@ def _attention(
     return weights, pattern, "" if pattern.learned else f"attn_coeff = {float(coefficient)}", count
 
 
-def _require_addition(settings: Settings, p: int) -> None:
-    """Refuse a configuration whose function is not addition mod p.
+def _require_function(settings: Settings, task: str, p: int) -> None:
+    """Refuse a configuration whose function is not the task.
 
     **Raises** `InputError`.
     """
 
-    def accept(value: object) -> bool:
-        return value is None or re.sub(r"\s", "", str(value)) == f"lambdax:(x[0]+x[1])%{p}"
+    function = f"(x[0]{task[3]}x[1])%{p}"
 
-    settings.refuse_unless(("funcs",), accept, f"only (x[0]+x[1])%{p} is supported: the theorem is about (a + b) mod p")
+    def accept(value: object) -> bool:
+        return value is None or re.sub(r"\s", "", str(value)) == f"lambdax:{function}"
+
+    settings.refuse_unless(
+        ("funcs",), accept, f"only {function} is supported; --operation says what the network computes"
+    )
 
 
 def _layout(settings: Settings, p: int, positions: int) -> tuple[str, ...]:

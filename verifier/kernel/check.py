@@ -1,7 +1,7 @@
 """The checker: model, claim and certificate in, a conclusion out, or a rejection.
 
 1. decode the three inputs, each strictly, and compare digests, p and the number of neurons;
-2. fold the network and round it to fixed point (Lemma K);
+2. name operands and outputs such that the task is addition, fold the network and round it to fixed point (Lemma K);
 3. what the claim's semantics costs (Theorem F);
 4. the sums of the MLP at every input: output directions (Lemma B) and event sums (Lemma E);
 5. Theorem Q at every frequency of the families, and the closed form (Lemma I);
@@ -43,6 +43,7 @@ from verifier.kernel.learned import learned_sums
 from verifier.kernel.limits import LISTED_INPUTS
 from verifier.kernel.logits import Lanes, Logits, logits, prepare, units_up
 from verifier.kernel.model_file import ModelFile, read_model
+from verifier.kernel.operation import Names, names_of, renamed
 from verifier.kernel.quadrature import BOUND_BITS, Nodes, Quadrature, quadratures
 from verifier.kernel.reasons import Reason, Rejected, require
 
@@ -59,6 +60,7 @@ class Evidence:
 
     **Fields**
 
+    - `names`: what i, j and k below stand for, p being `names.modulus`.
     - `margins` [p, p]: certified margins, semantics included. `deviations` [p, p]: Theorem L at every input, without
       Lemma K. `explained` [p]: by δ = a − b.
     - `form`: the closed form. `rules`: Theorem Q by frequency; `weights`: W there.
@@ -66,6 +68,7 @@ class Evidence:
       strategy, where the sums are the logits.
     """
 
+    names: Names
     exponent: int
     margins: Ints
     deviations: Ints
@@ -103,7 +106,9 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     claimed = read_claim(claim)
     source = read_model(model)
     explanation = read_certificate(certificate)
-    _require_same(claimed, source, explanation, hashlib.sha256(model).hexdigest())
+    names = names_of(claimed.task, claimed.p, source.outputs)
+    _require_same(claimed, source, explanation, names.modulus, hashlib.sha256(model).hexdigest())
+    source = renamed(source, claimed.task, names)
     observe("fold", 0, 1)
     folded = fold(source, cost)
     semi_linear = claimed.strategy == "semi-linear"
@@ -155,7 +160,6 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         claim_sha256=hashlib.sha256(claim).hexdigest(),
         certificate_sha256=hashlib.sha256(certificate).hexdigest(),
         claim=claimed,
-        p=circuit.p,
         outputs=circuit.outputs,
         neurons=circuit.neurons,
         parameters=circuit.parameters,
@@ -174,12 +178,13 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
             found, rules, sizes, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
         ),
         closed_form=explained.bound(lanes.exponent),
-        accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed),
+        accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed, names),
         brute_force=circuit.p**2 * circuit.neurons * (circuit.outputs + len(folded.moves) * len(source.positions)),
         events=count,
         operations=dict(cost.operations),
     )
     evidence = Evidence(
+        names=names,
         exponent=lanes.exponent,
         margins=margins,
         deviations=found.deviations,
@@ -197,13 +202,13 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     return Checked(conclusion, evidence)
 
 
-def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, digest: str) -> None:
+def _require_same(claim: Claim, model: ModelFile, certificate: Certificate, modulus: int, digest: str) -> None:
     require(claim.model_sha256 == digest, Reason.DIGEST, f"claim.model_sha256: the model file's is {digest}")
     require(
         certificate.model_sha256 == digest, Reason.DIGEST, f"certificate.model_sha256: the model file's is {digest}"
     )
     require(claim.p == model.p, Reason.MODULUS, f"claim.p: {claim.p}, the model has {model.p}")
-    require(certificate.p == model.p, Reason.MODULUS, f"certificate.p: {certificate.p}, the model has {model.p}")
+    require(certificate.p == modulus, Reason.MODULUS, f"certificate.p: {certificate.p}, the task is modulo {modulus}")
 
 
 def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) -> tuple[int, Lanes]:
@@ -346,11 +351,19 @@ def _logit_bound(
 
 
 def _accuracy(
-    margins: Ints, found: Logits, explained: _Explained, loss: _Loss, rounding: int, lanes: Lanes, claim: Claim
+    margins: Ints,
+    found: Logits,
+    explained: _Explained,
+    loss: _Loss,
+    rounding: int,
+    lanes: Lanes,
+    claim: Claim,
+    names: Names,
 ) -> Accuracy:
     p, exponent = len(margins), lanes.exponent
     failing = np.argwhere(margins <= 0).tolist()
-    worst = sorted((int(margins[a, b]), a, b) for a, b in failing)[:LISTED_INPUTS]
+    operands = names.a.tolist(), names.b.tolist()
+    worst = sorted((int(margins[i, j]), operands[0][i], operands[1][j]) for i, j in failing)[:LISTED_INPUTS]
     least, deviation = None, None
     wrong: list[tuple[int, int, int, int]] | None = None
     if claim.strategy == "exact":
@@ -359,7 +372,7 @@ def _accuracy(
         most = int(found.deviations.max())
         least = (Dyadic(true - loss.difference, exponent), Dyadic(true + loss.difference, exponent))
         deviation = (Dyadic(max(0, most - found.slack - loss.logit), exponent), Dyadic(most + loss.logit, exponent))
-        wrong = _wrong(lanes.sums, failing, loss.difference + loss.executed_difference)
+        wrong = _wrong(lanes.sums, failing, loss.difference + loss.executed_difference, names)
     return Accuracy(
         strategy=claim.strategy,
         semantics=claim.semantics,
@@ -380,13 +393,13 @@ def _accuracy(
     )
 
 
-def _wrong(sums: Ints, failing: list[list[int]], loss: int) -> list[tuple[int, int, int, int]]:
+def _wrong(sums: Ints, failing: list[list[int]], loss: int, names: Names) -> list[tuple[int, int, int, int]]:
     """(lead, a, b, answer) of the inputs that are answered wrong whatever Lemma K and Theorem F allow, worst first."""
     found = []
-    for a, b in failing:
-        row = sums[a, b]
+    for i, j in failing:
+        row = sums[i, j]
         answer = int(row.argmax())
-        lead = int(row[answer] - row[(a + b) % len(sums)]) - loss
+        lead = int(row[answer] - row[(i + j) % len(sums)]) - loss
         if lead > 0:
-            found.append((lead, a, b, answer))
+            found.append((lead, int(names.a[i]), int(names.b[j]), int(names.outputs[answer])))
     return sorted(found, reverse=True)

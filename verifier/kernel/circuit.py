@@ -113,7 +113,7 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     p, tensors = model.p, model.tensors
     heads, width, d = tensors["blocks.0.attn.W_O"].shape
     n, q = tensors["blocks.0.mlp.b_in"].shape[0], tensors["unembed.b_U"].shape[0]
-    rows = [1 if x.holds == "=" else p for x in model.positions]
+    rows = [len(x.tokens) for x in model.positions]
     work = sum(rows) * d * 2 * heads * width + (2 * p + 1) * d * (n + q) + n * d * q
     work += sum(rows) * heads * d * (2 * width + n + q)  # attention intervals, if there are any
     at_once = sum(rows) * heads * width
@@ -126,10 +126,7 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     cost.add("fold", work)
 
     embed, places = tensors["embed.W_E"], tensors["pos_embed.W_pos"]
-    tokens = [
-        plus(embed[place.offset : place.offset + count], places[index : index + 1])
-        for index, (place, count) in enumerate(zip(model.positions, rows, strict=True))
-    ]
+    tokens = [plus(embed[place.tokens], places[index : index + 1]) for index, place in enumerate(model.positions)]
     attention = pattern(model, tokens, cost)
     value = tensors["blocks.0.attn.W_V"]
     w_v = Enclosed(value.values.transpose(1, 0, 2).reshape(d, heads * width), value.exponent, value.radius)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 
 from verifier.kernel import limits
 from verifier.kernel.forms import DIGEST, Integer, Record, Text, choice, decode
 from verifier.kernel.reasons import Reason, require
 
 FORMAT = "verifier-claim/2"
-TASK = "(a + b) mod p"
+ADDITION, SUBTRACTION, MULTIPLICATION = "(a + b) mod p", "(a - b) mod p", "(a * b) mod p"
+TASKS = {"addition": ADDITION, "subtraction": SUBTRACTION, "multiplication": MULTIPLICATION}
 STRATEGIES = ("linear", "exact", "semi-linear")
 SEMANTICS = ("real", "binary32", "tf32", "bfloat16")
 
@@ -28,21 +30,35 @@ FORM = Record(
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """For at least `certified_inputs` of the p² inputs (a, b) the largest logit is that of (a + b) mod p.
+    """For at least `certified_inputs` of the inputs (a, b) the largest logit is that of the task's answer.
 
     **Fields**
 
+    - `task`: one of `TASKS`. The inputs are all p² pairs; for multiplication, the (p − 1)² without a zero.
     - `model_sha256`: of the model file's bytes.
     - `strategy`: `linear`, from a few output directions; `exact`, from the outputs themselves; or `semi-linear`, for
       learned attention, from one dense pass and a few output directions.
     - `semantics`: the arithmetic the network is executed in; `real` is exact.
     """
 
+    task: str
     p: int
     model_sha256: str
     strategy: str
     semantics: str
     certified_inputs: int
+
+
+def modulus(task: str, p: int) -> int:
+    """The modulus of the addition that a task modulo p is: p, or p − 1 for the units of a prime p.
+
+    **Raises** `Rejected(RANGE)`.
+    """
+    if task != MULTIPLICATION:
+        return p
+    prime = p >= 5 and all(p % d for d in range(2, isqrt(p) + 1))
+    require(prime, Reason.RANGE, f"claim.p: {p} is not a prime from 5 on, and the task is {task}")
+    return p - 1
 
 
 def require_format(value: object, format: str, source: str) -> None:  # noqa: A002  the field's name
@@ -62,7 +78,8 @@ def read_claim(data: bytes, source: str = "claim") -> Claim:
     value = decode(data, source, limits.CLAIM_BYTES)
     require_format(value, FORMAT, source)
     fields = FORM.read(value, source)
-    require(fields["task"] == TASK, Reason.TASK, f"{source}.task: not {TASK!r}")
-    p, certified = fields["p"], fields["certified_inputs"]
-    require(certified <= p * p, Reason.RANGE, f"{source}.certified_inputs: {certified} is above p² = {p * p}")
-    return Claim(p, fields["model_sha256"], fields["strategy"], fields["semantics"], certified)
+    task, p, certified = fields["task"], fields["p"], fields["certified_inputs"]
+    require(task in TASKS.values(), Reason.TASK, f"{source}.task: not one of {', '.join(TASKS.values())}")
+    inputs = modulus(task, p) ** 2
+    require(certified <= inputs, Reason.RANGE, f"{source}.certified_inputs: {certified} is above {inputs}")
+    return Claim(task, p, fields["model_sha256"], fields["strategy"], fields["semantics"], certified)

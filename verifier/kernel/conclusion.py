@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from verifier.kernel.claim import Claim
+from verifier.kernel.claim import ADDITION, MULTIPLICATION, Claim, modulus
 from verifier.kernel.limits import PRECISION
+from verifier.kernel.operation import words
 
 Document = dict[str, object]
 FORMAT = "verifier-conclusion/2"
@@ -194,7 +195,6 @@ class Conclusion:
     claim_sha256: str
     certificate_sha256: str
     claim: Claim
-    p: int
     outputs: int
     neurons: int
     parameters: int
@@ -210,33 +210,32 @@ class Conclusion:
 
     def theorem(self) -> str:
         """The theorem in words."""
-        accuracy = self.accuracy
+        accuracy, claim = self.accuracy, self.claim
+        p, low = claim.p, "0 <" if claim.task == MULTIPLICATION else "0 <="
         arithmetic = {
             "real": "in exact arithmetic",
             "binary32": "executed in binary32, in any order of summation, with or without fused multiply-add",
             "tf32": "executed with operands rounded or truncated to TF32 and binary32 sums",
             "bfloat16": "executed with operands and results rounded to bfloat16 and binary32 sums",
         }[accuracy.semantics]
-        words = (
+        said = (
             f"For at least {accuracy.certified_inputs} of the {accuracy.total_inputs} inputs (a, b) with "
-            f"0 <= a, b < {self.p}, the largest of the {self.outputs} logits of the network in the model file with "
-            f"SHA-256 {self.model_sha256}, {self.attention.words()}{arithmetic}, is that of (a + b) mod {self.p}. "
-        )
+            f"{low} a, b < {p}, the largest of the {self.outputs} logits of the network in the model file with "
+            f"SHA-256 {self.model_sha256}, {self.attention.words()}{arithmetic}, is that of {claim.task[:-1]}{p}. "
+        ) + words(claim.task, p)
         if self.closed_form.explains_all:
-            words += (
+            said += (
                 "Every logit is within closed_form.error of the closed form (up to an amount that all logits of one "
                 "input share), and the closed form's right answer leads every other one by more than twice that. "
             )
         elif accuracy.explained_inputs:
-            words += (
-                f"At {accuracy.explained_inputs} inputs the closed form and its error alone give the right answer. "
-            )
-        return words + (
-            f"In exact arithmetic, for every input, every logit c < {self.p} is within logits.max_error of the closed "
-            "form of Theorem L, up to an amount that all logits of that input share; and the quadrature rule that the "
-            "certificate's phases and amplitudes make of the neurons of each frequency satisfies Theorem Q, the "
-            "Fourier coefficient of the network's logits at that frequency being within network_error of the closed "
-            "form's."
+            said += f"At {accuracy.explained_inputs} inputs the closed form and its error alone give the right answer. "
+        return said + (
+            f"In exact arithmetic, for every input, every logit c < {modulus(claim.task, p)} is within "
+            "logits.max_error of the closed form of Theorem L, up to an amount that all logits of that input share; "
+            "and the quadrature rule that the certificate's phases and amplitudes make of the neurons of each "
+            "frequency satisfies Theorem Q, the Fourier coefficient of the network's logits at that frequency being "
+            "within network_error of the closed form's."
         )
 
     def document(self) -> Document:
@@ -248,7 +247,7 @@ class Conclusion:
             "theorem": self.theorem(),
             "model": {
                 "sha256": self.model_sha256,
-                "p": self.p,
+                "p": self.claim.p,
                 "outputs": self.outputs,
                 "neurons": self.neurons,
                 "parameters": self.parameters,
@@ -259,6 +258,7 @@ class Conclusion:
                 "strategy": self.claim.strategy,
                 "semantics": self.claim.semantics,
                 "certified_inputs": self.claim.certified_inputs,
+                **({} if self.claim.task == ADDITION else {"task": self.claim.task}),
             },
             "certificate": {"sha256": self.certificate_sha256, **self.explanation},
             "quadrature": _document(self.quadrature),

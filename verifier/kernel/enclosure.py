@@ -37,7 +37,7 @@ class Enclosed:
     def reshape(self, *shape: int) -> Enclosed:
         return Enclosed(self.values.reshape(shape), self.exponent, self.radius)
 
-    def __getitem__(self, rows: slice) -> Enclosed:
+    def __getitem__(self, rows: slice | Ints) -> Enclosed:
         return Enclosed(self.values[rows], self.exponent, self.radius)
 
     def columns(self, start: int, count: int) -> Enclosed:

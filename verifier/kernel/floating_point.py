@@ -216,8 +216,7 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
     mixed = last = _Signal(nothing, nothing)
     attention, signals = folded.attention, list[_Signal]()
     for index, place in enumerate(model.positions):
-        count = 1 if place.holds == "=" else model.p
-        tokens = maximum(Upper(embed.values[place.offset : place.offset + count], embed.exponent))
+        tokens = maximum(Upper(embed.values[place.tokens], embed.exponent))
         position = Upper(places.values[index], places.exponent)
         summed = _added(_Signal(tokens, nothing), _Signal(position, nothing), arithmetic)
         # An embedding stored in a narrower format is rounded once more.

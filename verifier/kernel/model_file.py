@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from verifier.kernel import limits
-from verifier.kernel.claim import TASK
+from verifier.kernel.arrays import Ints
+from verifier.kernel.claim import TASKS
 from verifier.kernel.enclosure import Enclosed
 from verifier.kernel.forms import Integer, Items, Json, Record, Text, choice, decode
 from verifier.kernel.reasons import Reason, Rejected, require
@@ -62,26 +63,35 @@ TENSOR = Record(
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What one position holds: the token a + offset or b + offset (`holds` "a" or "b"), or one fixed token ("=")."""
+    """What one position holds: the `tokens` of a or of b in order (`holds` "a" or "b"), or one fixed token ("=")."""
 
     holds: str
-    offset: int
+    tokens: Ints
     attention_low: Fraction
     attention_high: Fraction
 
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A decoded model file; `positions` is empty for a folded circuit.
+    """A decoded model file; `positions` is empty for a folded circuit. `task`: what the file says it is for.
 
     `scale_squared`: for attention by softmax, the square of what scores are multiplied by; None where the weights are
     declared.
     """
 
+    task: str
     p: int
     positions: tuple[Position, ...]
     tensors: dict[str, Enclosed]
     scale_squared: Fraction | None
+
+    @property
+    def neurons(self) -> int:
+        return self.tensors["blocks.0.mlp.b_in" if self.positions else "A"].shape[0]
+
+    @property
+    def outputs(self) -> int:
+        return self.tensors["unembed.b_U" if self.positions else "W"].shape[0]
 
     def require_held(self, count: int, what: str) -> None:
         """Reject unless `count` numbers may be held at once: what a check takes is bounded by the size of the file.
@@ -118,7 +128,8 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
     if not isinstance(form, str) or form not in METADATA:
         raise Rejected(Reason.FORMAT, f"{source} metadata.format: not {TRANSFORMER!r} or {CIRCUIT!r}")
     metadata = METADATA[form].read(raw, f"{source} metadata")  # provenance: for people, bounded and not used
-    require(metadata["task"] == TASK, Reason.TASK, f"{source} metadata.task: not {TASK!r}")
+    tasks = ", ".join(TASKS.values())
+    require(metadata["task"] in TASKS.values(), Reason.TASK, f"{source} metadata.task: not one of {tasks}")
     p = Integer(3, limits.MODULUS).read(int(metadata["p"]), f"{source} metadata.p")
     spans = _spans(entries, source)
     body = memoryview(data)[8 + length :]
@@ -132,15 +143,15 @@ def read_model(data: bytes, source: str = "model") -> ModelFile:
         layout = metadata["layout"].split(" ")
         scale = _scale(metadata["attention"], source)
         weights = ["0"] * len(layout) if scale is not None else metadata["attention"].split(" ")
-        positions = _positions(layout, weights, source)
+        positions = _positions(layout, weights, p, source)
         shapes = TRANSFORMER_SHAPES | (SCORE_SHAPES if scale is not None else {})
         sizes = _require_shapes(spans, shapes, {"p": p, "t": len(positions)}, source)
-        needed = max(p + x.offset if x.holds != "=" else x.offset + 1 for x in positions)
+        needed = max(int(x.tokens[-1]) + 1 for x in positions)
         require(needed <= sizes["v"], Reason.TENSOR, f"{source} embed.W_E: {sizes['v']} tokens, layout needs {needed}")
         for name, span in spans.items():
             require(span.dtype == "F32", Reason.TENSOR, f"{source} {name}: dtype {span.dtype}, expected F32")
     tensors = {name: _tensor(body[span.start : span.end], span, f"{source} {name}") for name, span in spans.items()}
-    return ModelFile(p, positions, tensors, scale)
+    return ModelFile(metadata["task"], p, positions, tensors, scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,13 +197,13 @@ def _scale(attention: str, source: str) -> Fraction | None:
     return value**2
 
 
-def _positions(layout: list[str], weights: list[str], source: str) -> tuple[Position, ...]:
+def _positions(layout: list[str], weights: list[str], p: int, source: str) -> tuple[Position, ...]:
     require(len(layout) <= limits.POSITIONS, Reason.SIZE, f"{source} metadata.layout: {len(layout)} positions")
     require(len(weights) == len(layout), Reason.FIELD, f"{source} metadata.attention: not one weight per position")
-    return tuple(parse_position(item, weight, source) for item, weight in zip(layout, weights, strict=True))
+    return tuple(parse_position(item, weight, p, source) for item, weight in zip(layout, weights, strict=True))
 
 
-def parse_position(item: str, weight: str, source: str) -> Position:
+def parse_position(item: str, weight: str, p: int, source: str) -> Position:
     """One item of a layout with its attention weight.
 
     **Raises** `Rejected(FIELD | RANGE)`.
@@ -208,7 +219,8 @@ def parse_position(item: str, weight: str, source: str) -> Position:
         Reason.FIELD,
         f"{source} metadata.attention: {weight[:40]!r} is not low:high",
     )
-    return Position(holds, offset, ends[0], ends[-1])
+    tokens = offset + np.arange(1 if holds == "=" else p, dtype=np.int64)
+    return Position(holds, tokens, ends[0], ends[-1])
 
 
 def _rational(text: str, source: str) -> Fraction:

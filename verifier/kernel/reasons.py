@@ -22,7 +22,7 @@ class Reason(Enum):
     TENSOR = "a tensor is missing, unknown or of the wrong shape or type"
     LAYOUT = "the tensor data has an overlap, a hole or a remainder"
     NOT_FINITE = "a weight is not a finite number"
-    TASK = "the task is not addition modulo p"
+    TASK = "the task is not one the kernel knows"
     # The inputs are well-formed but do not belong together.
     DIGEST = "the file is not the one that was named"
     MODULUS = "p differs between the model, the claim and the certificate"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from verifier.kernel import certificate, claim, limits
-from verifier.kernel.claim import SEMANTICS, STRATEGIES, TASK
+from verifier.kernel.claim import SEMANTICS, STRATEGIES, TASKS
 from verifier.kernel.forms import DIGEST, Form, Integer, Items, Record, Text, choice
 from verifier.proof.envelope import BUNDLE
 from verifier.proof.forms import Extended, Flag, Map, Maybe, schema
@@ -34,9 +34,9 @@ _DYADIC = Record(
 _FRACTION = Text("-?[0-9]{1,32}(/[1-9][0-9]{0,31})?", "an exact fraction", 65)
 _INTERVAL = Items(_DYADIC, 2, 2)
 _BY_FREQUENCY = Map(Text("[1-9][0-9]{0,3}", "a frequency"), _DYADIC, 2048)
-_STRATEGY, _SEMANTICS = choice(*STRATEGIES), choice(*SEMANTICS)
+_STRATEGY, _SEMANTICS, _TASK = choice(*STRATEGIES), choice(*SEMANTICS), choice(*TASKS.values())
 
-CLAIM = Record(claim.FORM.fields | {"format": choice(claim.FORMAT), "task": choice(TASK)})
+CLAIM = Record(claim.FORM.fields | {"format": choice(claim.FORMAT), "task": _TASK})
 CERTIFICATE = Record(certificate.FORM.fields | {"format": choice(certificate.FORMAT)})
 _ACCURACY = Record(
     {
@@ -81,13 +81,16 @@ CONCLUSION = Record(
                 ),
             }
         ),
-        "claim": Record(
-            {
-                "sha256": DIGEST,
-                "strategy": _STRATEGY,
-                "semantics": _SEMANTICS,
-                "certified_inputs": _INPUTS,
-            }
+        "claim": Extended(
+            Record(
+                {
+                    "sha256": DIGEST,
+                    "strategy": _STRATEGY,
+                    "semantics": _SEMANTICS,
+                    "certified_inputs": _INPUTS,
+                }
+            ),
+            Record({"task": _TASK}),
         ),
         "certificate": Record(
             {

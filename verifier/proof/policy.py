@@ -16,6 +16,7 @@ A TOML file of its own, outside of what it judges:
     models = ["p59-*"]                    # shell patterns for the file name without .safetensors
     except = ["p59-poisoned"]             # optional
     p = 59                                # the name alone does not say so
+    task = ["(a + b) mod p"]              # one of these; the default, where no rule for the model names a task
     format = ["verifier-model/1"]         # one of these; so are the two that follow, as the model file writes them
     layout = ["a b"]
     attention = ["1/2 1/2"]
@@ -50,7 +51,7 @@ from typing import Literal, NoReturn, cast
 
 from verifier.errors import InputError
 from verifier.files import FileError, read_limited
-from verifier.kernel.claim import SEMANTICS
+from verifier.kernel.claim import SEMANTICS, TASKS
 from verifier.proof.keys import MAX_KEY_BYTES, PublicKey, parse_public_key
 from verifier.proof.statement import Facts
 
@@ -73,7 +74,7 @@ _BOUNDS = (
     "max_relative_network_error",
     "max_cost_per_parameter",
 )
-_RULE_FIELDS = ("models", "except", "p", *_PINS, *_COUNTS, "semantics", *_BOUNDS)
+_RULE_FIELDS = ("models", "except", "p", "task", *_PINS, *_COUNTS, "semantics", *_BOUNDS)
 Count = int | Literal["all"]
 
 
@@ -84,13 +85,14 @@ class Rule:
     **Fields**
 
     - `models`, `exceptions`: shell patterns.
-    - `p`; `pins`: the texts that `format`, `layout` and `attention` may be. `semantics`: one of these.
+    - `p`; `tasks`, `semantics`: one of these; `pins`: the texts that `format`, `layout` and `attention` may be.
     - `counts`, `bounds`: by the names of the policy's fields.
     """
 
     models: tuple[str, ...]
     exceptions: tuple[str, ...] = ()
     p: int | None = None
+    tasks: tuple[str, ...] | None = None
     pins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     semantics: tuple[str, ...] | None = None
     counts: Mapping[str, Count] = field(default_factory=dict)
@@ -137,6 +139,8 @@ def shortfalls(rule: Rule, facts: Facts) -> list[str]:
 
     if rule.p is not None:
         need(facts.p == rule.p, f"p = {facts.p}, not {rule.p}")
+    if rule.tasks is not None:
+        need(facts.task in rule.tasks, f"task {facts.task}, not {' or '.join(rule.tasks)}")
     for name, allowed in rule.pins.items():
         text = f"{name} {facts.metadata.get(name, 'unknown')}, not {' or '.join(allowed)}"
         need(facts.metadata.get(name) in allowed, text)
@@ -303,20 +307,24 @@ class _Reader:
         p = entry.get("p")
         if p is not None and type(p) is not int:
             self.refuse(f"{where}.p", "must be a whole number")
-        semantics = None
-        if "semantics" in entry:
-            semantics = self.texts(entry["semantics"], f"{where}.semantics")
-            if not set(semantics) <= set(SEMANTICS):
-                self.refuse(f"{where}.semantics", f"must be some of {', '.join(SEMANTICS)}")
         return Rule(
             models=self.texts(entry["models"], f"{where}.models"),
             exceptions=self.texts(entry["except"], f"{where}.except") if "except" in entry else (),
             p=p,
             pins={name: self.texts(entry[name], f"{where}.{name}") for name in _PINS if name in entry},
-            semantics=semantics,
+            tasks=self.some(entry, "task", tuple(TASKS.values()), where),
+            semantics=self.some(entry, "semantics", SEMANTICS, where),
             counts={name: cast(Count, entry[name]) for name in _COUNTS if name in entry},
             bounds=bounds,
         )
+
+    def some(self, entry: dict[str, object], name: str, allowed: tuple[str, ...], where: str) -> tuple[str, ...] | None:
+        if name not in entry:
+            return None
+        found = self.texts(entry[name], f"{where}.{name}")
+        if not set(found) <= set(allowed):
+            self.refuse(f"{where}.{name}", f"must be some of {', '.join(allowed)}")
+        return found
 
     def number(self, value: object, where: str) -> Fraction:
         text = str(value) if type(value) is int and abs(value) < 10**30 else value

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import cast
 
+from verifier.kernel.claim import ADDITION
 from verifier.kernel.forms import Json
 from verifier.proof import canonical
 from verifier.proof.documents import PREDICATE_TYPE, STATEMENT, STATEMENT_TYPE
@@ -120,7 +121,7 @@ class Facts:
 
     **Fields**
 
-    - `p`, and the model file's own `metadata` (format, layout, attention), empty where it was not read.
+    - `p`, `task`; and the model file's own `metadata` (format, layout, attention), empty where it was not read.
     - `certified_inputs` and `explained_inputs` of `total_inputs`; `semantics`.
     - `min_margin`: the least certified margin; zero or less when an input is not certified.
     - `relative_margin`: that over the sum of the closed form's amplitudes; None where there is no closed form.
@@ -145,6 +146,7 @@ class Facts:
     relative_network_errors: dict[int, Fraction | None]
     cost_per_parameter: Fraction
     metadata: Mapping[str, str] = field(default_factory=dict)
+    task: str = ADDITION
 
     @property
     def accuracy(self) -> Fraction:
@@ -184,6 +186,7 @@ def read_facts(conclusion: dict[str, Json]) -> Facts:
     margin, gap_error = exact(accuracy["min_margin"]), accuracy["gap_error"]
     return Facts(
         p=cast(int, cast(dict[str, Json], conclusion["model"])["p"]),
+        task=str(cast(dict[str, Json], conclusion["claim"]).get("task", ADDITION)),
         certified_inputs=cast(int, accuracy["certified_inputs"]),
         explained_inputs=cast(int, accuracy["explained_inputs"]),
         total_inputs=total,

@@ -23,6 +23,7 @@ from typing import cast
 from cryptography.exceptions import InvalidSignature
 
 from verifier.errors import InputError
+from verifier.kernel.claim import ADDITION, MULTIPLICATION
 from verifier.kernel.forms import Json
 from verifier.proof import canonical
 from verifier.proof.envelope import Bundle, decode_bundle, verify_signature
@@ -205,6 +206,8 @@ def _apply_policy(statement: Statement, policy: Policy, data: bytes) -> Facts:
         except InputError as error:
             raise VerificationError(6, Reason.POLICY, f"the model file cannot be read: {error.rule}") from None
     missing = [text for rule in rules for text in shortfalls(rule, facts)]
+    if all(rule.tasks is None for rule in rules) and facts.task != ADDITION:
+        missing.append(f"task {facts.task}, and no rule for the model names a task")
     if missing:
         raise VerificationError(6, Reason.POLICY, "; ".join(missing))
     return facts
@@ -221,7 +224,7 @@ def _require_support(statement: Statement, facts: Facts) -> None:
         ("claim", "semantics", claim["semantics"]),
         ("claim", "certified_inputs", claim["certified_inputs"]),
         ("certificate", "sha256", statement.certificate_sha256),
-        ("accuracy", "total_inputs", cast(int, claim["p"]) ** 2),
+        ("accuracy", "total_inputs", (cast(int, claim["p"]) - (claim["task"] == MULTIPLICATION)) ** 2),
         ("accuracy", "strategy", claim["strategy"]),
         ("accuracy", "semantics", claim["semantics"]),
     )
@@ -229,6 +232,8 @@ def _require_support(statement: Statement, facts: Facts) -> None:
         if conclusion[part][name] != value:
             detail = f"conclusion.{part}.{name} is {conclusion[part][name]}, not {value}"
             raise VerificationError(6, Reason.CONCLUSION, detail)
+    if facts.task != claim["task"]:
+        raise VerificationError(6, Reason.CONCLUSION, f"conclusion.claim.task is {facts.task}, not {claim['task']}")
     if facts.certified_inputs < cast(int, claim["certified_inputs"]):
         detail = f"{facts.certified_inputs} certified inputs, claimed {claim['certified_inputs']}"
         raise VerificationError(6, Reason.CONCLUSION, detail)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from verifier.errors import InputError
-from verifier.explain import explain
+from verifier.explainer import explain
 from verifier.files import read_limited
 from verifier.formats import import_file, native
 from verifier.kernel import Checked, Rejected, check, limits
 from verifier.kernel.certificate import Certificate, read_certificate
-from verifier.kernel.claim import FORMAT, TASK
-from verifier.model import FoldedCircuit, activations, decode, encode, fold
+from verifier.kernel.claim import FORMAT, modulus, read_claim
+from verifier.model import FoldedCircuit, Model, circuit_for, decode, encode
 
 Observer = Callable[[str, int, int], None]
 CERTIFICATES, MODELS, SUFFIX = Path("certificates"), Path("models"), ".safetensors"
@@ -65,7 +65,8 @@ class Case:
 
     **Fields**
 
-    - `model`; `circuit`: folded, in float64. `certificate` and its `certificate_bytes`; `claim`, the bytes.
+    - `model`; `circuit`: folded, in float64, named such that the claim's task is addition.
+    - `certificate` and its `certificate_bytes`; `claim`, the bytes.
     - `checked`: the conclusion, and arrays for pictures. `failure`: why the claim is not proved; empty when it is.
     - `folder`: where the certificate lies; None when it was made now. `signed`: the proof beside it, if there is one.
     """
@@ -135,31 +136,35 @@ def explained_case(read: ModelBytes, observe: Observer = ignore, *, certificate:
     """
     observe("explain", 0, 1)
     model = decode(read.data, str(read.path))
-    circuit, own = fold(model), None if isinstance(model, FoldedCircuit) else activations(model)
+    circuit, own = circuit_for(model.task, model)
     data = explain(circuit, read.sha256, activations=own) if certificate is None else certificate
-    case = _case(read, circuit, data, every_input(read, circuit.p, "linear"), None, observe)
+    case = _case(read, circuit, data, every_input(read, model, "linear"), None, observe)
     second = "exact" if own is None else "semi-linear"
-    return case if case.proved else _case(read, circuit, data, every_input(read, circuit.p, second), None, observe)
+    return case if case.proved else _case(read, circuit, data, every_input(read, model, second), None, observe)
 
 
-def every_input(read: ModelBytes, p: int, strategy: str) -> bytes:
+def every_input(read: ModelBytes, model: Model | FoldedCircuit, strategy: str) -> bytes:
     """The claim that every input is certified, executed in binary32."""
     claim = {
         "format": FORMAT,
-        "task": TASK,
-        "p": p,
+        "task": model.task,
+        "p": model.p,
         "model_sha256": read.sha256,
         "strategy": strategy,
         "semantics": "binary32",
-        "certified_inputs": p * p,
+        "certified_inputs": modulus(model.task, model.p) ** 2,
     }
     return (json.dumps(claim, indent=1) + "\n").encode("ascii")
 
 
 def _stored_case(read: ModelBytes, path: Path, observe: Observer) -> Case:
-    circuit = fold(decode(read.data, str(read.path)))
+    model = decode(read.data, str(read.path))
     data, claim = _read(path, limits.CERTIFICATE_BYTES), path.parent / "claim.json"
-    claimed = _read(claim, limits.CLAIM_BYTES) if claim.is_file() else every_input(read, circuit.p, "linear")
+    claimed = _read(claim, limits.CLAIM_BYTES) if claim.is_file() else every_input(read, model, "linear")
+    try:
+        circuit = circuit_for(read_claim(claimed).task, model)[0]
+    except Rejected as error:
+        raise InputError(claim, "", str(error)) from None
     return _case(read, circuit, data, claimed, path.parent, observe)
 
 

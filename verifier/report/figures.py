@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
+from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
 from verifier.kernel.limits import DIRECTION_BITS
 from verifier.report.mechanism import (
     Array,
@@ -107,6 +109,19 @@ class Drawing:
 
 def render(name: str, view: View, form: str) -> bytes:
     """Figure `name` with all its panels, as `png` or `svg` bytes."""
+    return saved(*_layout(name, view), form)
+
+
+def drawn(name: str, view: View) -> Figure:
+    """The same as a figure."""
+    draw, size = _layout(name, view)
+    with _styled():
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+    return figure
+
+
+def _layout(name: str, view: View) -> tuple[Callable[[Figure], None], tuple[float, float]]:
     drawing = FIGURES[name]
     panels = drawing.panels(view)
     columns = min(len(panels), 3 if len(panels) in (3, 5, 6, 9) else 2)
@@ -119,7 +134,7 @@ def render(name: str, view: View, form: str) -> bytes:
         for panel, own in zip(panels, axes, strict=False):
             panel(own)
 
-    return saved(draw, (drawing.size[0] * columns, drawing.size[1] * rows), form)
+    return draw, (drawing.size[0] * columns, drawing.size[1] * rows)
 
 
 def _alone(panel: Panel, figure: Figure) -> None:
@@ -131,11 +146,17 @@ def render_panels(name: str, view: View) -> list[bytes]:
     return [saved(partial(_alone, panel), FIGURES[name].size, "svg") for panel in FIGURES[name].panels(view)]
 
 
-def saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
-    """What `draw` makes of a figure of a size in inches, as `png` or `svg` bytes."""
+@contextmanager
+def _styled() -> Iterator[None]:
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
+        yield
+
+
+def saved(draw: Callable[[Figure], None], size: tuple[float, float], form: str) -> bytes:
+    """What `draw` makes of a figure of a size in inches, as `png` or `svg` bytes."""
+    with _styled():
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         buffer = io.BytesIO()
@@ -342,7 +363,7 @@ def _events(view: View) -> list[Panel]:
 def _explained(view: View) -> list[Panel]:
     def panel(axes: Axes) -> None:
         evidence, conclusion = view.case.checked.evidence, view.case.checked.conclusion
-        table, errors, p = closed_table(evidence), error_by_offset(view), conclusion.p
+        table, errors, p = closed_table(evidence), error_by_offset(view), view.case.circuit.p
         delta = np.arange(p)
         gap = (table[:, :1] - table[:, 1:]).min(axis=1)
         axes.fill_between(delta, 0, 2 * errors, step="mid", color=ORANGE, alpha=0.45, linewidth=0)
@@ -362,8 +383,8 @@ def _explained(view: View) -> list[Panel]:
 
 def error_by_offset(view: View) -> Array:
     """E(δ), the proved distance of the executed logits from the closed form, as floats."""
-    evidence, conclusion = view.case.checked.evidence, view.case.checked.conclusion
-    p, delta = conclusion.p, np.subtract.outer(np.arange(conclusion.p), np.arange(conclusion.p)) % conclusion.p
+    evidence, conclusion, p = view.case.checked.evidence, view.case.checked.conclusion, view.case.circuit.p
+    delta = np.subtract.outer(np.arange(p), np.arange(p)) % p
     worst = np.zeros(p)
     np.maximum.at(worst, delta, evidence.deviations * 2.0**evidence.exponent)
     return np.asarray(worst + number(conclusion.closed_form.error) - worst.max())
@@ -386,6 +407,9 @@ def _budget(view: View) -> list[Panel]:
     return [panel]
 
 
+OPERANDS = {ADDITION: ("a", "b"), SUBTRACTION: ("a", "−b mod p"), MULTIPLICATION: ("log a", "log b")}
+
+
 def draw_margins(axes: Axes, view: View) -> Any:
     """The certified margins by a and b; crosses where nothing is certified."""
     evidence, p = view.case.checked.evidence, view.case.circuit.p
@@ -398,8 +422,9 @@ def draw_margins(axes: Axes, view: View) -> Any:
     for rows, marker, colour in ((wrong, "x", RED), (~wrong, ".", ORANGE)):
         axes.scatter(failing[rows, 0], failing[rows, 1], marker=marker, s=min(60.0, 2.2e4 / p**2), color=colour)
     axes.grid(visible=False)
-    axes.set_xlabel("a")
-    axes.set_ylabel("b")
+    a, b = OPERANDS[view.case.checked.conclusion.claim.task]
+    axes.set_xlabel(a)
+    axes.set_ylabel(b)
     return image
 
 

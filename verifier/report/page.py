@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from verifier import __version__
 from verifier.errors import one_line
+from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
 from verifier.kernel.limits import DIRECTION_BITS
 from verifier.report.case import Case
 from verifier.report.figures import (
@@ -54,6 +55,7 @@ COLOURS = {
 }
 """Colours of the figures by the page's, so that they follow light and dark."""
 ROUNDED = 4
+NOUNS = {ADDITION: "sums", SUBTRACTION: "differences", MULTIPLICATION: "products of units"}
 LOGITS = 3_000_000
 """Numbers of sums up to which the page carries them, to draw the logits of single inputs."""
 STILL = ("phases", "profile", "directions", "events", "explained", "budget")
@@ -108,13 +110,14 @@ def _rows(cells: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
 
 def _sentence(case: Case) -> str:
     conclusion = case.checked.conclusion
-    accuracy, form = conclusion.accuracy, conclusion.closed_form
+    accuracy, form, claim = conclusion.accuracy, conclusion.closed_form, conclusion.claim
+    what = f"{NOUNS[claim.task]} modulo {claim.p}"
     if not case.proved:
-        found = f"{accuracy.certified_inputs} of {accuracy.total_inputs} sums modulo {conclusion.p}"
+        found = f"{accuracy.certified_inputs} of {accuracy.total_inputs} {what}"
         return f"Not proved as claimed: {found} are proved right. {case.failure}."
     every = accuracy.certified_inputs == accuracy.total_inputs
     count = "all" if every else f"{accuracy.certified_inputs} of the"
-    words = f"This network is proved to get {count} {accuracy.total_inputs} sums modulo {conclusion.p} right"
+    words = f"This network is proved to get {count} {accuracy.total_inputs} {what} right"
     if form.explains_all:
         return (
             f"{words}, and why: every logit is within {at_most(form.error)} of a formula whose right answer always "
@@ -208,7 +211,10 @@ def _rest(view: View) -> str:
 
 def _cost(case: Case) -> str:
     conclusion = case.checked.conclusion
-    operations, brute = sum(conclusion.operations.values()), conclusion.neurons * conclusion.p**2 * conclusion.outputs
+    operations, brute = (
+        sum(conclusion.operations.values()),
+        conclusion.neurons * conclusion.accuracy.total_inputs * conclusion.outputs,
+    )
     return (
         f"{conclusion.parameters:,} circuit parameters make {conclusion.events:,} events; the kernel used "
         f"{operations:,} operations, {ratio(operations, conclusion.parameters)} per parameter. Brute force takes "
@@ -246,7 +252,7 @@ def inline_svg(text: str, name: str, title: str) -> str:
 def _data(view: View) -> dict[str, object]:
     """What the moving pictures are drawn from. Margins are rounded down; the rest is to the screen's accuracy."""
     case, evidence, conclusion = view.case, view.case.checked.evidence, view.case.checked.conclusion
-    p, accuracy = conclusion.p, conclusion.accuracy
+    p, accuracy = case.circuit.p, conclusion.accuracy
     form, errors = closed_table(evidence), error_by_offset(view)
     proved = evidence.margins > 0
     rules = {rule.frequency: rule for rule in conclusion.quadrature}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.explain.certificate import decode, encode
-from verifier.explain.directions import certified_margins, deviations, find_directions, known_rest
-from verifier.explain.families import Family, closed_form, find_families
-from verifier.explain.orders import active_ranks, count_events, find_orders
-from verifier.explain.reading import Activations, Array, Indices, Reading, read, sample, turned, turns
+from verifier.explainer.certificate import decode, encode
+from verifier.explainer.directions import certified_margins, deviations, find_directions, known_rest
+from verifier.explainer.families import Family, closed_form, find_families
+from verifier.explainer.orders import active_ranks, count_events, find_orders
+from verifier.explainer.reading import Activations, Array, Indices, Reading, read, sample, turned, turns
 from verifier.model import FoldedCircuit
 
 

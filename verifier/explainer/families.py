@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from verifier.explain.reading import Array, Complex, Indices, Reading, Sample, turned, turns
+from verifier.explainer.reading import Array, Complex, Indices, Reading, Sample, turned, turns
 
 HARMONICS = 6
 OUTPUTS = 4

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from verifier.explain.reading import Array, Reading, Sample, leads, turned
+from verifier.explainer.reading import Array, Reading, Sample, leads, turned
 
 DIRECTIONS = 64
 BITS = 20  # entries are integer multiples of 2^-20

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from verifier.explain.directions import BITS
-from verifier.explain.families import Family
-from verifier.explain.reading import Array, Indices, Reading
+from verifier.explainer.directions import BITS
+from verifier.explainer.families import Family
+from verifier.explainer.reading import Array, Indices, Reading
 
 FORMAT = "verifier-certificate/2"
 PHASE_BITS = 32

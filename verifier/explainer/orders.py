@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from verifier.explain.reading import Array, Indices, Reading
+from verifier.explainer.reading import Array, Indices, Reading
 
 CANDIDATES = 16
 
