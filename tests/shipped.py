@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from verifier import prove, store
 from verifier.formats import import_file
 from verifier.kernel import Conclusion, Dyadic, Evidence
-from verifier.model import FoldedCircuit, activations, decode, fold
+from verifier.kernel.claim import ADDITION
+from verifier.model import FoldedCircuit, circuit_for, decode
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -98,7 +99,7 @@ class Truth:
 @cache
 def truth(path: Path) -> Truth:
     model = decode(path.read_bytes(), str(path))
-    circuit, own = fold(model), activations(model)
+    circuit, own = circuit_for(ADDITION, model)
     if own is not None:  # learned attention: the circuit is at its middles
         logits = own(*np.divmod(np.arange(circuit.p**2), circuit.p))[1].T
         return Truth(circuit.p, circuit, logits.reshape(-1, circuit.p, circuit.p))

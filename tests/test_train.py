@@ -22,7 +22,8 @@ from tests.formats.format_samples import Lens, lens_state
 from tools import train as command
 from tools.training import Progress, Recipe, all_logits, train
 from verifier.errors import InputError
-from verifier.model import TENSORS, Model, Softmax, activations, decode, encode_model
+from verifier.kernel.claim import ADDITION
+from verifier.model import TENSORS, Model, Softmax, circuit_for, decode, encode_model
 
 TINY = Recipe(p=5, seed=3, d_model=8, d_mlp=12, epochs=120, fraction=0.9)
 WORDS = ["--p", "5", "--d-model", "8", "--d-mlp", "12"]
@@ -289,7 +290,7 @@ def test_learned_attention_is_softmax_of_the_scores(layout: str, tmp_path: Path)
     assert isinstance(read, Model)
     assert read.attention == Softmax(Fraction(1, 2))
     moved = {name: value + np.float32(0.1) for name, value in read.tensors.items()}
-    run = activations(replace(read, tensors=moved))
+    run = circuit_for(ADDITION, replace(read, tensors=moved))[1]
     assert run is not None
     wide = {name: torch.from_numpy(value).double() for name, value in moved.items()}
     expected = run(*np.divmod(np.arange(25), 5))[1]
