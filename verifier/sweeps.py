@@ -241,14 +241,14 @@ def each(
     fails.
     """
     pool = executor or _processes(jobs)
-    failed: dict[Item, Exception] = {}
+    failed, broken = [], False
     try:
         for item, found in _done(lambda item: pool.submit(work, item, 1), items):
             if isinstance(found, Exception):
-                failed[item] = found
+                failed.append(item)
+                broken |= isinstance(found, BrokenExecutor)
             else:
                 yield item, found
-        broken = any(isinstance(error, BrokenExecutor) for error in failed.values())
 
         def again(item: Item) -> Found:
             return _alone(work, item, 2) if broken else pool.submit(work, item, 2).result()
