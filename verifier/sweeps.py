@@ -163,8 +163,8 @@ def sweep(
     index, count = shard
     if not 1 <= index <= count:
         raise InputError("shard", "", f"must be i/N with 1 <= i <= N, not {index}/{count}")
-    prove.Request(**{name: options[name] for name in ("at_least", "strategy", "semantics") if name in options})
     options = {name: value for name, value in options.items() if value is not None}
+    prove.Request(**{name: options[name] for name in ("at_least", "strategy", "semantics") if name in options})
     tasks = [_task(name, options) for name in sorted(set(map(str, paths)))[index - 1 :: count]]
     log = None if out is None else Path(out) / ("rows.jsonl" if count == 1 else f"rows-{index}-of-{count}.jsonl")
     done = {} if log is None else read_log(log.parent)
