@@ -36,7 +36,7 @@ PAGES = {
         "formal.md": "What is machine-checked",
         "soundness.md": "Soundness",
         "benchmarks.md": "Benchmarks",
-        "seeds.md": "Fresh seeds",
+        "study.md": "Study: fresh seeds",
     },
 }
 GENERATED = ("commands.md", "tutorial.md")

@@ -163,8 +163,8 @@ def sweep(
     index, count = shard
     if not 1 <= index <= count:
         raise InputError("shard", "", f"must be i/N with 1 <= i <= N, not {index}/{count}")
-    prove.Request(**{name: options[name] for name in ("at_least", "strategy", "semantics") if name in options})
     options = {name: value for name, value in options.items() if value is not None}
+    prove.Request(**{name: options[name] for name in ("at_least", "strategy", "semantics") if name in options})
     tasks = [_task(name, options) for name in sorted(set(map(str, paths)))[index - 1 :: count]]
     log = None if out is None else Path(out) / ("rows.jsonl" if count == 1 else f"rows-{index}-of-{count}.jsonl")
     done = {} if log is None else read_log(log.parent)
@@ -241,14 +241,14 @@ def each(
     fails.
     """
     pool = executor or _processes(jobs)
-    failed: dict[Item, Exception] = {}
+    failed, broken = [], False
     try:
         for item, found in _done(lambda item: pool.submit(work, item, 1), items):
             if isinstance(found, Exception):
-                failed[item] = found
+                failed.append(item)
+                broken |= isinstance(found, BrokenExecutor)
             else:
                 yield item, found
-        broken = any(isinstance(error, BrokenExecutor) for error in failed.values())
 
         def again(item: Item) -> Found:
             return _alone(work, item, 2) if broken else pool.submit(work, item, 2).result()

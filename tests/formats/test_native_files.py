@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 
 from tests.formats.format_samples import exactly, random_model, random_state
+from tests.shipped import SMALL
 from verifier.errors import InputError
 from verifier.exact import exact
 from verifier.formats import import_file, import_model
@@ -260,3 +261,12 @@ def test_what_an_import_assumed_is_read_back_from_the_native_file(tmp_path: Path
     for odd in ("text", {"a": 1}, ["x" * 201, 3, None, "\x1b[2J", "", "é", "kept"]):
         write_model(replace(MODELS[0], provenance={"assumptions": odd}), path)
         assert import_file(path).assumptions == (("kept",) if isinstance(odd, list) else ())
+
+
+def test_a_header_whose_length_begins_like_a_pickle(tmp_path: Path) -> None:
+    model, path = decode(SMALL.read_bytes(), str(SMALL)), tmp_path / "m.safetensors"
+    data = next(
+        data for n in range(300) if (data := encode(replace(model, provenance={"pad": "x" * n}))).startswith(b"\x80")
+    )
+    path.write_bytes(data)
+    assert import_file(path).encode() == data

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from verifier.cli import BAD_INPUT, FAILED, OK
 from verifier.commands.certify import MOST_JOBS, models_in
@@ -55,11 +56,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plot:
         import matplotlib  # noqa: F401 - so that a missing package is told before the work
     options = {name: value for name, value in reading(arguments).items() if value}
-    with progress(quiet=arguments.quiet or arguments.json) as observe:
+    with ExitStack() as stack, progress(quiet=arguments.quiet or arguments.json) as observe:
         rows = sweep(
             models_in(arguments.models),
             out,
-            executor=_cluster(arguments.cluster),
+            executor=_cluster(arguments.cluster, stack) if arguments.cluster else None,
             jobs=arguments.jobs,
             shard=(int(shard[1]), int(shard[2])),
             observe=observe,
@@ -84,15 +85,14 @@ def run(arguments: argparse.Namespace) -> int:
     return BAD_INPUT if any(row["status"] == "bad input" for row in rows) else OK if certified == len(rows) else FAILED
 
 
-def _cluster(address: str | None) -> Executor | None:
-    if address is None:
-        return None
+def _cluster(address: str, stack: ExitStack) -> Executor:
     from distributed import Client
 
     try:
-        executor: Executor = Client(address).get_executor(pure=False)  # type: ignore[no-untyped-call]
+        client: Any = stack.enter_context(Client(address))  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise InputError("--cluster", "", f"{address} cannot be reached: {error}") from None
+    executor: Executor = client.get_executor(pure=False)
     return executor
 
 

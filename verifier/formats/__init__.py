@@ -147,7 +147,7 @@ def import_file(
         if any(name.endswith("data.pkl") for name in names):
             return _from_state(_state.from_torch_file(data, path, config), options, form)
         raise InputError(source, "", "is a zip archive, but neither a torch file nor an .npz of arrays")
-    if data.startswith(PICKLE):
+    if data.startswith(PICKLE) and not looks_like_tensors(data):
         return _from_state(_state.from_torch_file(data, path, config), options, form)
     if not looks_like_tensors(data):
         rule = "is damaged, or neither a safetensors file, a torch file (zip or pickle) nor an .npz archive"

@@ -192,7 +192,7 @@ def draw_sweep(rows: Sequence[dict[str, Any]]) -> bytes:
             waves.scatter(k / row["p"], [line] * len(k), s=60 * neurons / row["neurons"], color=GREEN)
         waves.set(xlabel="frequency k/p (area: share of the neurons)", xlim=(0, 0.5))
         for axes in (margins, shares):
-            axes.legend(loc="upper left", bbox_to_anchor=(0, 0, 1, 1))
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
     return saved(draw, (9.5, min(1.2 + 0.17 * len(rows), 200)), "svg")
 
