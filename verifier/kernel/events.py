@@ -104,7 +104,7 @@ class Events:
         self.count = 0
         self.groups: list[tuple[Ints, Ints, tuple[Half, Half]]] = []
         tops = a.argmax(axis=1)
-        for frequency in np.unique(orders).tolist():
+        for frequency in sorted(set(orders.tolist())):
             neurons, tokens = np.flatnonzero(orders == frequency), order(self.p, frequency)
             # Neighbours switch at neighbouring tokens, whose sums are then in the cache.
             neurons = neurons[np.argsort(np.argsort(tokens)[tops[neurons]], kind="stable")]
@@ -173,7 +173,7 @@ def run(function: str, *arguments: int | Ints | Narrow) -> None:
 def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
     """Add one half to out[t, x] for every token t of the other half and every x."""
     (p, m), width = half.ranks.shape, lanes.shape[1]
-    if COMPILED is None or largest(lanes) >= 1 << 31:
+    if COMPILED is None:
         _sweep_arrays(half, tokens, lanes, out)
         return
     fits = out.shape == (p, p, width) and out.strides[2] == out.itemsize == 8 and len(lanes) == m
