@@ -148,6 +148,9 @@ def test_a_module_that_was_never_saved() -> None:
     found = verifier.certify(module, p=23, layout="a b", attention="1/2")
     assert found.certified == 529
     assert repr(found) == "<Certification of model: proved, 529 of 529 inputs, binary32>"
+    imported = verifier.import_model(module, p=23, layout="a b", attention="1/2")
+    assert len(repr(imported)) < 1500
+    assert verifier.certify(imported).source.sha256 == found.source.sha256
     state = verifier.certify(module.state_dict(), config=module.cfg, p=23, layout="a b", attention="1/2")
     assert state.margins == pytest.approx(found.margins)
 

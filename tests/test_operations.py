@@ -213,6 +213,13 @@ def test_a_multiplying_circuit_is_certified_on_the_units(tmp_path: Path, capsys:
     assert all(check.agrees for check in opinion), [check for check in opinion if not check.agrees]
     assert cli.main(["explain", str(path), "--certificates", str(tmp_path)]) == 0
     assert "multiplies modulo 23" in capsys.readouterr().out
+    page = found.report(tmp_path / "page.html").read_text()
+    assert "484 products of units modulo 23 right" in page
+    assert "5^a, 5^b and 5^c mod 23 written for a, b and c" in page
+    drawn = ["plot", str(path), "--certificates", str(tmp_path), "--figure", "quadrature", "--format", "svg"]
+    for text, code in (("5,22", 0), ("0,3", 2)):
+        assert cli.main([*drawn, "--out", str(tmp_path / "figures"), "--input", text]) == code
+    assert "--input: must be A,B with two numbers in 1..22, not '0,3'" in capsys.readouterr().err
 
 
 def test_a_composite_modulus_is_one_clear_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

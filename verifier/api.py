@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from verifier import prove, results, store
 from verifier.console import notebook_observer, table_text
 from verifier.errors import InputError
-from verifier.formats import import_file, import_model
+from verifier.formats import ImportedModel, import_file, import_model
 from verifier.kernel import Checked
 from verifier.kernel.certificate import read_certificate
 from verifier.kernel.conclusion import Conclusion, Dyadic
@@ -311,8 +311,8 @@ def certify(
 
     **Arguments**
 
-    - `model`: a path, a torch module, a state dict, or a mapping with the tables `A`, `B`, `W` (`S1`, `S2`) of a
-      folded circuit.
+    - `model`: a path, a torch module, a state dict, a mapping with the tables `A`, `B`, `W` (`S1`, `S2`) of a folded
+      circuit, or what `import_model` gave.
     - `at_least`: how many inputs to claim; by default all of them. `strategy`: `"linear"`, `"exact"` or
       `"semi-linear"`; by default linear and, where that does not prove it, exact (for learned attention semi-linear).
     - `semantics`: `"binary32"`, `"tf32"`, `"bfloat16"` or `"real"`.
@@ -336,7 +336,7 @@ def certify(
     else:
         if not name or not set(name) <= PLAIN:
             raise InputError("name", "", f"must be letters, digits, - and _, not {name!r}")
-        imported = import_model(model, **reading)
+        imported = model if isinstance(model, ImportedModel) else import_model(model, **reading)
         source = prove.read_source(Path(f"{name}{prove.SUFFIX}"), lambda path: imported)
     claims = prove.Request(at_least, strategy, semantics, operation).claims(source)
     observe = observe or notebook_observer()

@@ -15,7 +15,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ class Model:
     p: int
     attention: tuple[AttentionWeight, ...] | Softmax
     layout: tuple[str, ...]
-    tensors: dict[str, NDArray[np.float32]]
+    tensors: dict[str, NDArray[np.float32]] = field(repr=False)
     provenance: dict[str, object]
     task: str = ADDITION
 
@@ -158,11 +158,11 @@ class FoldedCircuit:
     """
 
     p: int
-    A: NDArray[Any]
-    B: NDArray[Any]
-    W: NDArray[Any]
-    S1: NDArray[Any] | None
-    S2: NDArray[Any] | None
+    A: NDArray[Any] = field(repr=False)
+    B: NDArray[Any] = field(repr=False)
+    W: NDArray[Any] = field(repr=False)
+    S1: NDArray[Any] | None = field(repr=False)
+    S2: NDArray[Any] | None = field(repr=False)
     provenance: dict[str, object]
     task: str = ADDITION
 

@@ -13,6 +13,7 @@ from verifier.console import add_output_arguments, emit_json, say
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
+    from verifier.kernel.operation import Names
     from verifier.report.figures import View
 
 HELP = """Draw the figures of a model and its proof, as PNG and SVG; the same bytes every time. Without a stored
@@ -52,20 +53,22 @@ def make_view(arguments: argparse.Namespace) -> View:
     from verifier.report.figures import View
 
     case, mechanism = case_of(arguments)
-    chosen = _input(arguments.input, case.circuit.p)
+    chosen = _input(arguments.input, case.checked.evidence.names)
     if chosen is None:
         a, b = divmod(int(case.checked.evidence.margins.argmin()), case.circuit.p)
         chosen = a, b
     return View(case, mechanism, chosen)
 
 
-def _input(text: str | None, p: int) -> tuple[int, int] | None:
+def _input(text: str | None, names: Names) -> tuple[int, int] | None:
+    """The indices that stand for the operands."""
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,6}),([0-9]{1,6})", text)
-    if match is None or not (int(match[1]) < p and int(match[2]) < p):
-        raise InputError("--input", "", f"must be A,B with two numbers in 0..{p - 1}, not {text!r}")
-    return int(match[1]), int(match[2])
+    rows, columns = names.a.tolist(), names.b.tolist()
+    if match is None or not (int(match[1]) in rows and int(match[2]) in columns):
+        raise InputError("--input", "", f"must be A,B with two numbers in {min(rows)}..{max(rows)}, not {text!r}")
+    return rows.index(int(match[1])), columns.index(int(match[2]))
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from verifier import __version__
 from verifier.errors import one_line
 from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
 from verifier.kernel.limits import DIRECTION_BITS
+from verifier.kernel.operation import words
 from verifier.report.case import Case
 from verifier.report.figures import (
     BLUE,
@@ -70,7 +71,7 @@ def page(view: View) -> str:
         "style": _asset("page.css"),
         "script": _asset("page.js"),
         "name": _text(case.model.name),
-        "sentence": _text(_sentence(case)),
+        "sentence": _text(f"{_sentence(case)} {words(conclusion.claim.task, conclusion.claim.p)}".strip()),
         "verdict_class": "good" if case.proved else "bad",
         "theorem": _text(conclusion.theorem()),
         "signature": _signature(case),
@@ -117,13 +118,13 @@ def _sentence(case: Case) -> str:
         return f"Not proved as claimed: {found} are proved right. {case.failure}."
     every = accuracy.certified_inputs == accuracy.total_inputs
     count = "all" if every else f"{accuracy.certified_inputs} of the"
-    words = f"This network is proved to get {count} {accuracy.total_inputs} {what} right"
+    told = f"This network is proved to get {count} {accuracy.total_inputs} {what} right"
     if form.explains_all:
         return (
-            f"{words}, and why: every logit is within {at_most(form.error)} of a formula whose right answer always "
+            f"{told}, and why: every logit is within {at_most(form.error)} of a formula whose right answer always "
             f"leads by at least {at_least(form.least_gap)}."
         )
-    return f"{words}; at {accuracy.explained_inputs} of them a formula alone explains the answer."
+    return f"{told}; at {accuracy.explained_inputs} of them a formula alone explains the answer."
 
 
 def _signature(case: Case) -> str:
