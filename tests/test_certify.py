@@ -304,7 +304,7 @@ def not_a_number() -> bytes:
 
 def another_task() -> bytes:
     header, body = tensors()
-    header["__metadata__"]["task"] = "(a ** b) mod p"
+    header["__metadata__"]["task"] = "(a / b) mod p"
     return with_header(header, body)
 
 
