@@ -50,8 +50,8 @@ class Substituted:
 def substituted(model: bytes) -> tuple[Substituted, Substituted]:
     """The network with every head's attention replaced by its mean over all inputs; and by waves of one frequency.
 
-    **Raises** `Rejected` for a model that is malformed, declares its attention, or is too large; and with NOT_PROVED
-    where replaced weights leave the middles by more than one.
+    **Raises** `Rejected` for a model that is malformed or too large, or whose attention is declared or constant; and
+    with NOT_PROVED where replaced weights leave the middles by more than one.
     """
     cost, source = Cost(), read_model(model)
     require(source.scale_squared is not None, Reason.FIELD, "model: its attention is declared, not learned")
@@ -59,6 +59,7 @@ def substituted(model: bytes) -> tuple[Substituted, Substituted]:
     heads = source.tensors["blocks.0.attn.W_O"].shape[0]
     source.require_held(source.p**2 * (2 * q + len(source.positions) * (heads + 4) + limits.INPUT_TABLES), "model")
     folded = fold(source, cost)
+    require(bool(folded.moves), Reason.FIELD, "model: its attention is the same at every input")
     sigma, _ = weights(source, folded.attention, cost)
     found = _coefficients(sigma)
     return _proved(source, folded, sigma, found, False), _proved(source, folded, sigma, found, True)
@@ -94,7 +95,8 @@ def _proved(source: ModelFile, folded: Folded, sigma: Ints, found: Ints, waves: 
     for head in range(heads):
         own, k = found[:last, head], None
         if head in folded.moves:
-            k = int((own * own * POWER).sum(axis=(0, 2, 3)).argmax()) + 1 if waves else None
+            powers = (own * own * POWER).sum(axis=(0, 2, 3))
+            k = int(powers.argmax()) + 1 if waves and powers.any() else None
             table[:, head] = own[:, k - 1] if k else own[:, 0] * (POWER == 0)
             e = basis[[0, k or 1, half + (k or 1)]]
             left = rounded(exact_product(np.ascontiguousarray(e.T), table[:, head], "a wave"), TABLE_BITS - FINER)
@@ -107,15 +109,10 @@ def _proved(source: ModelFile, folded: Folded, sigma: Ints, found: Ints, waves: 
     sizes = int(np.abs(table).sum(axis=(2, 3)).max())
     error = Fraction(1, 2) + Fraction(2, 1 << FINER) + Fraction(sizes * 3 * TABLE_ERROR, 1 << TABLE_BITS)
     error *= Fraction(max(1, last), 1 << SIGMA_BITS)
-    radii = [[Fraction(0)] * heads for _ in source.positions]
-    for moved, row in zip(differences(folded, replaced), radii, strict=True):
-        for place, head in enumerate(folded.moves):
-            row[head] = Fraction(largest(moved[:, :, place]), 1 << SIGMA_BITS) + error
-    require(
-        max(map(max, radii)) <= 1, Reason.NOT_PROVED, "replaced attention leaves the middle of its range by over one"
-    )
+    moved = Fraction(max(map(largest, differences(folded, replaced))), 1 << SIGMA_BITS) + error
+    require(moved <= 1, Reason.NOT_PROVED, "replaced attention leaves the middle of its range by over one")
+    attention = replace(folded.attention, radii=[[Fraction(1)] * heads] * len(source.positions))
     cost = Cost()
-    attention = replace(folded.attention, radii=radii)
     circuit = quantise(replace(folded, attention=attention), p, cost, error)
     identity = np.eye(circuit.outputs, dtype=np.int64) << DIRECTION_BITS
     lanes = learned_sums(circuit, folded, source.positions, replaced, identity, cost, lambda *_: None)
