@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.brute import exhaustive, tables
+from benchmarks.learned import learned
 from benchmarks.synthetic import synthetic
-from verifier.model import AttentionWeight, FoldedCircuit, Model, fold
+from verifier.model import AttentionWeight, FoldedCircuit, Model, Softmax, activations, fold
 
 P, N = 17, 64
 
@@ -67,6 +68,29 @@ def test_the_bound_holds_for_a_circuit(dtype: type[np.floating]) -> None:
     assert found.certified == 2 * P
     with pytest.raises(ValueError, match="no residual stream"):
         tables(circuit, dtype, through_stream=True)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("layout", ["a b", "b a", f"a b ={P}"])
+def test_the_bound_holds_for_learned_attention(transformer: Model, dtype: type[np.floating], layout: str) -> None:
+    rng, items = np.random.default_rng(4), tuple(layout.split())
+    heads, d, width = transformer.tensors["blocks.0.attn.W_V"].shape
+    shapes = {"W_Q": (heads, d, width), "W_K": (heads, d, width), "b_Q": (heads, width), "b_K": (heads, width)}
+    scores = {f"blocks.0.attn.{x}": (rng.standard_normal(shape) / 3).astype(np.float32) for x, shape in shapes.items()}
+    tensors = transformer.tensors | scores
+    tensors["pos_embed.W_pos"] = tensors["pos_embed.W_pos"][: len(items)]
+    model = Model(P, Softmax(Fraction(1, 3)), items, tensors, {})
+    found, run = exhaustive(learned(model, dtype)), activations(model)
+    assert run is not None
+    a, b = (part.ravel() for part in np.indices((P, P)))
+    logits = run(a, b)[1]
+    own = logits[np.arange(P * P), (a + b) % P]
+    logits[np.arange(P * P), (a + b) % P] = -np.inf
+    truth = (own - logits.max(axis=1)).reshape(P, P)
+    assert (found.margins <= truth + 1e-9).all()
+    assert (truth <= found.margins + 4 * found.error + 1e-8).all()
+    with pytest.raises(ValueError, match="not learned"):
+        learned(transformer, dtype)
 
 
 def test_sums_too_long_have_no_bound() -> None:

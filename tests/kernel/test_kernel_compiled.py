@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.synthetic import synthetic
 from verifier.explainer import explain
-from verifier.kernel import check, events, logits
+from verifier.kernel import check, events
 from verifier.kernel.claim import ADDITION
 from verifier.model import encode_circuit
 
@@ -34,7 +34,6 @@ def test_conclusions_and_evidence_are_the_same(monkeypatch: pytest.MonkeyPatch, 
     files = data, json.dumps(claim).encode(), explain(circuit, digest, 0.5)
     compiled = check(*files)
     monkeypatch.setattr(events, "COMPILED", None)
-    monkeypatch.setattr(logits, "COMPILED", None)
     arrays = check(*files)
     assert compiled.conclusion == arrays.conclusion
     for name in ("margins", "deviations", "sums"):

@@ -71,18 +71,12 @@ def pi() -> Ball:
     return arb.pi()
 
 
-def proved_le(a: Ball, b: Ball) -> bool:
-    """True when x <= y for every x in `a` and y in `b`; False otherwise, which proves nothing."""
-    return (a <= b) is True
-
-
 def least_upper(values: Sequence[Ball]) -> Ball:
     """The value whose upper end is least; each of `values` must be an upper bound of the same number."""
     best = values[0].upper()
     for value in values[1:]:
         upper = value.upper()
-        if proved_le(upper, best):
-            best = upper
+        best = upper if (upper <= best) is True else best  # an undecided comparison is not
     return best
 
 

@@ -63,7 +63,7 @@ class Evidence:
     - `names`: what i, j and k below stand for, p being `names.modulus`.
     - `margins` [p, p]: certified margins, semantics included. `deviations` [p, p]: Theorem L at every input, without
       Lemma K. `explained` [p]: by δ = a − b.
-    - `form`: the closed form. `rules`: Theorem Q by frequency; `weights`: W there.
+    - `form`: the closed form.
     - `sums` [p, p, L], `directions` [q, L]: Lemma B's, whose product is the logits; `directions` is None for the exact
       strategy, where the sums are the logits.
     """
@@ -74,8 +74,6 @@ class Evidence:
     deviations: Ints
     explained: tuple[bool, ...]
     form: ClosedForm
-    rules: dict[int, Quadrature]
-    weights: dict[int, tuple[int, int]]
     sums: Ints
     directions: Ints | None
 
@@ -139,9 +137,10 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         count, lanes = _sums(circuit, explanation, claimed, cost)
     observe("quadrature", 0, 1)
     outputs = written(circuit, explanation, cost)
-    rules, sizes = _quadratures(circuit, explanation, outputs, lanes.exponent, cost)
+    rules = _quadratures(circuit, explanation, outputs, cost)
+    unit = explanation.amplitude_exponent - circuit.out_scale - lanes.exponent  # of W: 2^unit logit units
     form = closed_form(circuit, explanation, outputs, lanes.exponent, cost)
-    found = logits(lanes, form, rules, sizes, cost, observe)
+    found = logits(lanes, form, rules, unit, cost, observe)
     scale = circuit.pre_scale + circuit.out_scale
     loss = _Loss(
         units_up(circuit.logit_error, -scale, lanes.exponent),
@@ -175,7 +174,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         },
         quadrature=tuple(_quadrature_bound(rule, found, form, loss.difference) for rule in rules.values()),
         logits=_logit_bound(
-            found, rules, sizes, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
+            found, rules, unit, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
         ),
         closed_form=explained.bound(lanes.exponent),
         accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed, names),
@@ -190,8 +189,6 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         deviations=found.deviations,
         explained=explained.by_offset,
         form=form,
-        rules=rules,
-        weights=sizes,
         sums=lanes.sums,
         directions=lanes.directions,
     )
@@ -236,20 +233,16 @@ def _sums(circuit: Circuit, certificate: Certificate, claim: Claim, cost: Cost) 
 
 
 def _quadratures(
-    circuit: Circuit, certificate: Certificate, outputs: Sequence[Written], exponent: int, cost: Cost
-) -> tuple[dict[int, Quadrature], dict[int, tuple[int, int]]]:
-    """Theorem Q at every frequency of the families, in ascending order; and W there as (integer, exponent of units of
-    2^`exponent` logits). `outputs`: by family.
-    """
+    circuit: Circuit, certificate: Certificate, outputs: Sequence[Written], cost: Cost
+) -> dict[int, Quadrature]:
+    """Theorem Q at every frequency of the families, in ascending order. `outputs`: by family."""
     nodes = {}
     for k in sorted(certificate.boxes):
         own = [(x, y) for x, y in zip(certificate.families, outputs, strict=True) if x.frequency == k]
         parts = ((x.phases, x.amplitudes, y.re[0], y.im[0]) for x, y in own)
         phases, amplitudes, re, im = map(np.concatenate, zip(*parts, strict=True))
         nodes[k] = Nodes(phases, amplitudes, re, im, max(y.error for _, y in own))
-    rules = quadratures(nodes, certificate.boxes, circuit.p, cost)
-    unit = certificate.amplitude_exponent - circuit.out_scale - exponent
-    return rules, {k: (rule.weight, unit) for k, rule in rules.items()}
+    return quadratures(nodes, certificate.boxes, circuit.p, cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +317,7 @@ def _quadrature_bound(rule: Quadrature, found: Logits, form: ClosedForm, error: 
 def _logit_bound(
     found: Logits,
     rules: dict[int, Quadrature],
-    weights: dict[int, tuple[int, int]],
+    unit: int,
     error: int,
     attention: int,
     exponent: int,
@@ -333,10 +326,7 @@ def _logit_bound(
         return {k: Dyadic(bound, exponent) for k, bound in terms.items()}
 
     # 2|cos| <= 2 times the rule's error W·E/2π; 2π > 6.28.
-    ideal = {
-        k: units_up(200 * rule.bound * weights[k][0] // 628 + 1, weights[k][1] - BOUND_BITS, 0)
-        for k, rule in rules.items()
-    }
+    ideal = {k: units_up(200 * rule.bound * rule.weight // 628 + 1, unit - BOUND_BITS, 0) for k, rule in rules.items()}
     return LogitBound(
         max_error=Dyadic(int(found.deviations.max()) + error, exponent),
         budget={

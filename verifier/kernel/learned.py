@@ -16,12 +16,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from verifier.kernel import events
 from verifier.kernel.arrays import Ints, exact_product, largest, require_capacity, shifted, zeros
 from verifier.kernel.attention import SIGMA_BITS
 from verifier.kernel.circuit import SKIP_SHIFT, Circuit, Folded
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums, Rows, lane_sums, prepare_lanes, split
-from verifier.kernel.events import COMPILED, LANES, run
+from verifier.kernel.events import LANES, run
 from verifier.kernel.limits import DIRECTION_BITS
 from verifier.kernel.model_file import Position
 from verifier.kernel.reasons import Reason, require
@@ -103,7 +104,7 @@ def _dense(
     Premise: |y_i|·2^SIGMA_BITS, and the sums of all sizes that are added up, are below 2^62.
     """
     p, n = circuit.p, circuit.neurons
-    if COMPILED is None:
+    if events.COMPILED is None:
         stacks = [np.stack(own, axis=1) for own in reached]  # [tokens, heads, n]
         block = max(1, BLOCK_BYTES // (8 * p * n))
         for start in range(0, p, block):

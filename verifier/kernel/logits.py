@@ -14,12 +14,12 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from verifier.kernel import limits
+from verifier.kernel import events, limits
 from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
 from verifier.kernel.closed_form import ROOM, ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
-from verifier.kernel.events import COMPILED, run
+from verifier.kernel.events import run
 from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
 from verifier.kernel.quadrature import LENS_BITS, Quadrature
 from verifier.kernel.tables import TABLE_ERROR, Points, roots
@@ -247,9 +247,10 @@ class _Ideal:
     exponent: int
 
     @classmethod
-    def of(cls, rule: Quadrature, weight: tuple[int, int], unit: int) -> _Ideal:
-        drop = max(0, weight[0].bit_length() - 29)
-        return cls(rule, (weight[0] >> drop) + 1, weight[1] + drop - unit - LENS_BITS + 1)
+    def of(cls, rule: Quadrature, unit: int) -> _Ideal:
+        """`unit`: weights are in units of 2^`unit` wave units."""
+        drop = max(0, rule.weight.bit_length() - 29)
+        return cls(rule, (rule.weight >> drop) + 1, unit + drop - LENS_BITS + 1)
 
     def at(self, block: _Block, p: int) -> Points:
         """By t and δ. Adding p to both a + b and a − b changes nothing, so a − b may be δ; then a + b is t or t + p,
@@ -364,7 +365,7 @@ def _sweep(
 def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
     """Ranges of R_j by δ, and squares of R_j − G_j, which is left in `wave`."""
     steps, m, width = wave.shape
-    if COMPILED is not None:
+    if events.COMPILED is not None:
         arrays = (wave, block.delta, form, found.low, found.high, found.network)
         run("discs", steps * m, m, width // 2, found.shift, *arrays)
         return
@@ -379,7 +380,7 @@ def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
 def _gaps_of(block: _Block, values: Ints, at: Ints, gaps: Ints, found: _Swept) -> None:
     """Theorem A and L where every logit is evaluated: `values` [T, p, c] are the logits, the right one at `at` [T]."""
     steps, m, p = values.shape
-    if COMPILED is not None:
+    if events.COMPILED is not None:
         least, ranges = zeros(steps, m), zeros(steps, m)
         run("gaps", steps * m, m, p, values, at, block.delta, gaps, least, ranges, found.spread)
         found.margins[block.a, block.b], found.ranges[block.a, block.b] = least, ranges
@@ -412,7 +413,7 @@ def _narrow(count: int) -> int:
 def _evaluate(lanes: Lanes, directions: Ints, delta: Ints, offsets: Ints, found: Ints) -> None:
     """Lower found[δ, t] to logit_t − logit_{t+d} for every δ of `delta` [m] and d of its row of `offsets` [m, k]."""
     p, _, width = lanes.sums.shape
-    if COMPILED is not None:
+    if events.COMPILED is not None:
         run("offsets", p, width, len(delta), offsets.shape[1], delta, offsets, lanes.sums, directions, found)
         return
     places = np.full(p, -1, dtype=np.int64)
@@ -483,13 +484,13 @@ def logits(
     lanes: Lanes,
     form: ClosedForm,
     rules: dict[int, Quadrature],
-    weights: dict[int, tuple[int, int]],
+    weight_unit: int,
     cost: Cost,
     observe: Observer,
 ) -> Logits:
     """Theorems L and A for the circuit.
 
-    `rules`, `weights`: Theorem Q by frequency, and W there as (integer, exponent of logit units).
+    `rules`: Theorem Q by frequency; their weights W are in units of 2^`weight_unit` logit units.
     """
     p, exact = lanes.sums.shape[0], lanes.directions is None
     waves, width, count = _waves(lanes, form), lanes.sums.shape[2], len(form.terms)
@@ -498,7 +499,7 @@ def logits(
     table, off = form.table()
     gaps = table[:, :1] - table
     coefficients, form_errors = _coefficients(form, unit)
-    ideals = {k: _Ideal.of(rule, weights[k], unit) for k, rule in rules.items()}
+    ideals = {k: _Ideal.of(rule, weight_unit - unit) for k, rule in rules.items()}
     swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
     # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
     sizes = sum(lanes.widths.tolist()) >> lost  # in Python: numpy's sum could wrap
