@@ -10,6 +10,8 @@ import pytest
 from benchmarks.brute import exhaustive, tables
 from benchmarks.learned import learned
 from benchmarks.synthetic import synthetic
+from verifier.kernel.claim import ADDITION
+from verifier.kernel.operation import names_of
 from verifier.model import AttentionWeight, FoldedCircuit, Model, Softmax, activations, fold
 
 P, N = 17, 64
@@ -80,7 +82,7 @@ def test_the_bound_holds_for_learned_attention(transformer: Model, dtype: type[n
     tensors = transformer.tensors | scores
     tensors["pos_embed.W_pos"] = tensors["pos_embed.W_pos"][: len(items)]
     model = Model(P, Softmax(Fraction(1, 3)), items, tensors, {})
-    found, run = exhaustive(learned(model, dtype)), activations(model)
+    found, run = exhaustive(learned(model, dtype)), activations(model, names_of(ADDITION, P, model.outputs))
     assert run is not None
     a, b = (part.ravel() for part in np.indices((P, P)))
     logits = run(a, b)[1]

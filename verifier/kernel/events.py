@@ -104,7 +104,7 @@ class Events:
         self.count = 0
         self.groups: list[tuple[Ints, Ints, tuple[Half, Half]]] = []
         tops = a.argmax(axis=1)
-        for frequency in np.unique(orders).tolist():
+        for frequency in sorted(set(orders.tolist())):
             neurons, tokens = np.flatnonzero(orders == frequency), order(self.p, frequency)
             # Neighbours switch at neighbouring tokens, whose sums are then in the cache.
             neurons = neurons[np.argsort(np.argsort(tokens)[tops[neurons]], kind="stable")]
