@@ -29,7 +29,7 @@ def neurons(draw: st.DrawFn) -> tuple[Any, Any, Any, Any]:
         st.one_of(st.lists(entry, min_size=p, max_size=p), entry.map(lambda x: [x] * p)), min_size=m, max_size=m
     )
     lane = st.integers(-(1 << 26), 1 << 26)
-    if top < 1 << 26:  # beyond 32 bits the compiled sweep steps aside
+    if top < 1 << 26:  # beyond 32 bits, where the sums leave room
         lane = st.one_of(lane, st.integers(-(1 << 33), 1 << 33))
     lanes = st.lists(st.lists(lane, min_size=width, max_size=width), min_size=m, max_size=m)
     a, b = draw(rows), draw(rows)

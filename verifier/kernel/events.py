@@ -173,7 +173,7 @@ def run(function: str, *arguments: int | Ints | Narrow) -> None:
 def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
     """Add one half to out[t, x] for every token t of the other half and every x."""
     (p, m), width = half.ranks.shape, lanes.shape[1]
-    if COMPILED is None or largest(lanes) >= 1 << 31:
+    if COMPILED is None:
         _sweep_arrays(half, tokens, lanes, out)
         return
     fits = out.shape == (p, p, width) and out.strides[2] == out.itemsize == 8 and len(lanes) == m

@@ -1,6 +1,6 @@
 /* Lemma E (events.py) and the passes over all inputs (logits.py), compiled: the same integers as the array code.
  *
- * The caller has proved that no sum leaves 64 bits, that values and lanes fit 32 bits, and the ranges named below.
+ * The caller has proved that no product or sum leaves 64 bits, that values fit 32 bits, and the ranges named below.
  * Nothing is checked here. A compiler without GNU C's vectors fails, and then the array code runs.
  */
 #include <stdint.h>
