@@ -315,12 +315,7 @@ def _quadrature_bound(rule: Quadrature, found: Logits, form: ClosedForm, error: 
 
 
 def _logit_bound(
-    found: Logits,
-    rules: dict[int, Quadrature],
-    unit: int,
-    error: int,
-    attention: int,
-    exponent: int,
+    found: Logits, rules: dict[int, Quadrature], unit: int, error: int, attention: int, exponent: int
 ) -> LogitBound:
     def by_frequency(terms: dict[int, int]) -> dict[int, Dyadic]:
         return {k: Dyadic(bound, exponent) for k, bound in terms.items()}

@@ -481,12 +481,7 @@ def _discs(
 
 
 def logits(
-    lanes: Lanes,
-    form: ClosedForm,
-    rules: dict[int, Quadrature],
-    weight_unit: int,
-    cost: Cost,
-    observe: Observer,
+    lanes: Lanes, form: ClosedForm, rules: dict[int, Quadrature], weight_unit: int, cost: Cost, observe: Observer
 ) -> Logits:
     """Theorems L and A for the circuit.
 
