@@ -116,12 +116,12 @@ TORCH := torch==2.13.0
 LOCKED = build/lock/bin/python -m pip freeze --all --exclude modular-addition-verifier --exclude pip --exclude uv
 lock:
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip install -qq . setuptools uv
+	@build/lock/bin/python -m pip install -qq --upgrade . setuptools uv
 	@{ sed '/==/,$$d' requirements.lock; \
 	   $(LOCKED) | build/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate -; \
 	 } > build/requirements.lock
 	@$(LOCKED) > build/core.txt
-	@build/lock/bin/python -m pip install -qq -c build/core.txt '.[dev]' '$(TORCH)'
+	@build/lock/bin/python -m pip install -qq '.[dev]' '$(TORCH)'
 	@{ sed '/==/,$$d' requirements-dev.lock; $(LOCKED) | grep -vxFf build/core.txt | sed 's/+.*//'; \
 	 } > build/requirements-dev.lock
 	@mv build/requirements.lock build/requirements-dev.lock . && rm -rf build/lock

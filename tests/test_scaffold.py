@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
-import time
 import tomllib
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,9 +73,10 @@ def test_the_top_level_help_imports_no_command() -> None:
 @pytest.mark.parametrize("words", [["--help"], ["check", "--help"], ["verify", "--help"]], ids=" ".join)
 def test_start_up_is_quick(words: list[str]) -> None:
     def seconds() -> float:
-        started = time.perf_counter()
+        started = os.times()
         subprocess.run([sys.executable, "-m", "verifier", *words], stdout=subprocess.DEVNULL, check=True, cwd=ROOT)
-        return time.perf_counter() - started
+        ended = os.times()  # of the processor: others may be at work on this machine
+        return ended.children_user + ended.children_system - started.children_user - started.children_system
 
     assert min(seconds() for _ in range(5)) < START_UP_SECONDS
 
