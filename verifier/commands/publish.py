@@ -15,7 +15,7 @@ from verifier.console import add_output_arguments, emit_json, say
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
-    from verifier.proof.canonical import Json
+    from verifier.kernel.forms import Json
     from verifier.proof.verify import Verified
 
 HELP = """Verify a proof, then write what other tools read about it: README.md, a section of a model card with results
