@@ -254,7 +254,7 @@ def test_so_does_an_installation_from_git(repository: Path, tmp_path: Path, monk
     """As pip records it (PEP 610); a copy in site-packages tells nothing, whoever's repository that is in."""
     from importlib import metadata
 
-    found = tmp_path / "verifier-0.2.0.dist-info"
+    found = tmp_path / "modular_addition_verifier-0.2.0.dist-info"
     found.mkdir()
     record = {"url": SOURCE.rsplit("@", 1)[0], "vcs_info": {"vcs": "git", "commit_id": COMMIT}}
     (found / "direct_url.json").write_text(json.dumps(record))
