@@ -1,4 +1,5 @@
-# Each target first builds .venv from requirements.lock. Needed: Python 3.11 or later, and make.
+# Each target first builds .venv: from requirements.lock what proving and checking need; test, lint, docs, train and so on
+# add requirements-dev.lock. Needed: Python 3.11 or later, and make.
 
 PYTHON ?= $(shell for c in python3 python3.11 python3.12 python3.13 python3.14; do \
 	$$c -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$c && break; done)
@@ -16,7 +17,7 @@ export PIP_NO_INPUT := 1
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install certify test gate train bench soundness formal formal-check docs lint format lock clean distclean
+.PHONY: help install dev certify test gate train bench soundness formal formal-check docs lint format lock clean distclean
 
 help:
 	@echo "make certify     explain, prove and sign every model in models/, or MODEL=models/<name>.safetensors"
@@ -29,20 +30,20 @@ help:
 	@echo "make formal-check  the verified checker, run on MODEL"
 	@echo "make docs        the documentation site, into build/site"
 	@echo "make lint        format, lint and type checks;  make format  applies the first two"
-	@echo "make lock        resolve requirements.lock again"
+	@echo "make install     .venv with what certify and gate need;  make dev  with everything (torch, browsers' driver, docs)"
+	@echo "make lock        resolve the lock files again"
 	@echo "make clean       remove build output and caches;  make distclean  also .venv"
 	@echo "ARGS='...' is passed on to the command that a target runs."
 
-# Two stamps: a changed lock file installs packages; a changed pyproject.toml only the project itself.
+# A stamp for each: a changed lock file installs packages; a changed pyproject.toml only the project itself.
 .venv/packages.stamp: requirements.lock
 	@if ! $(PY) -m pip --version >/dev/null 2>&1; then \
 		test -n "$(PYTHON)" || { echo "make: Python 3.11 or later with venv was not found; set PYTHON=" >&2; exit 1; }; \
 		echo "creating .venv ($$($(PYTHON) --version))"; \
 		$(PYTHON) -m venv --clear .venv; \
 	fi
-	@echo "installing the packages of requirements.lock: some minutes, the first time"
-	@$(PIP) install -qq -r requirements.lock
-	@$(PIP) check
+	@echo "installing $(call packages,$<), by their hashes: some 300 MB"
+	@$(PIP) install -r $<
 	@touch $@
 
 .venv/project.stamp: .venv/packages.stamp pyproject.toml
@@ -50,14 +51,24 @@ help:
 	@$(PIP) install -qq --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
 	@touch $@
 
+.venv/dev.stamp: .venv/packages.stamp requirements-dev.lock
+	@echo "installing $(call packages,requirements-dev.lock): torch is most of 1.4 GB more, and unpacking it is silent"
+	@$(PIP) install -r requirements-dev.lock
+	@$(PIP) check
+	@touch $@
+
+packages = the $(shell grep -c == $(1)) packages of $(1)
+
 install: .venv/project.stamp
+
+dev: install .venv/dev.stamp
 
 certify: install
 	@test -n "$(strip $(MODEL))" || { echo "make: there is no model in models/; set MODEL=" >&2; exit 2; }
 	$(PY) -m verifier certify $(MODEL) $(ARGS)
 
 # Its own tests must reach 99 % of the lines and branches of the kernel; the report names the rest. ARGS selects tests, and then nothing is measured.
-test: install
+test: dev
 ifeq ($(strip $(ARGS)),)
 	$(PY) -m pytest tests/kernel --cov=verifier/kernel --cov-report=term-missing --cov-branch --cov-fail-under=99
 	$(PY) -m pytest --ignore=tests/kernel
@@ -68,13 +79,13 @@ endif
 gate: install
 	$(PY) -m verifier gate certificates --models models $(ARGS)
 
-train: install
+train: dev
 	$(PY) -m tools.train $(ARGS)
 
-bench: install
+bench: dev
 	$(PY) -m benchmarks $(ARGS)
 
-soundness: install
+soundness: dev
 	HYPOTHESIS_PROFILE=soundness $(PY) -m pytest -m soundness $(ARGS)
 
 # Coq's proofs, what they rest on, and how many there are. ARGS='--recheck' adds Coq's independent checker.
@@ -88,27 +99,32 @@ formal-check:
 		set -- $$found; echo "$$model: $$3 of $$2 inputs are answered right, p = $$1"; done
 
 export NO_MKDOCS_2_WARNING := 1
-docs: install
+docs: dev
 	$(PY) -m mkdocs build --strict --site-dir build/site $(ARGS)
 
-lint: install
+lint: dev
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m mypy
 
-format: install
+format: dev
 	$(PY) -m ruff check --fix-only .
 	$(PY) -m ruff format .
 
 # The newest versions that pyproject.toml allows, except torch: its pin also keeps to one build of it.
 TORCH := torch==2.13.0
+LOCKED = build/lock/bin/python -m pip freeze --all --exclude modular-addition-verifier --exclude pip --exclude uv
 lock:
 	@rm -rf build/lock && $(PYTHON) -m venv build/lock
-	@build/lock/bin/python -m pip install -qq '.[dev]' '$(TORCH)'
-	@{ echo "# Every package of .venv, exactly. Made by 'make lock'."; \
-	   build/lock/bin/python -m pip freeze --all --exclude modular-addition-verifier --exclude pip | sed 's/+.*//'; \
+	@build/lock/bin/python -m pip install -qq --upgrade . setuptools uv
+	@{ sed '/==/,$$d' requirements.lock; \
+	   $(LOCKED) | build/lock/bin/uv pip compile --quiet --generate-hashes --no-header --no-annotate -; \
 	 } > build/requirements.lock
-	@mv build/requirements.lock requirements.lock && rm -rf build/lock
+	@$(LOCKED) > build/core.txt
+	@build/lock/bin/python -m pip install -qq '.[dev]' '$(TORCH)'
+	@{ sed '/==/,$$d' requirements-dev.lock; $(LOCKED) | grep -vxFf build/core.txt | sed 's/+.*//'; \
+	 } > build/requirements-dev.lock
+	@mv build/requirements.lock build/requirements-dev.lock . && rm -rf build/lock
 
 clean:
 	rm -rf build dist *.egg-info .coverage .coverage.* htmlcov .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -33,6 +33,8 @@ COMMANDS: dict[str, str] = {
     "verify": "verify a signed proof against a model and a policy",
     "gate": "require a proof that meets the policy for every model",
     "keygen": "make a signing key",
+    "init": "set a repository up: policy, workflow, pre-commit entry",
+    "publish": "write what other tools read about a verified proof",
     "explain": "say in words and numbers how a model computes",
     "plot": "draw the figures of a model and its proof",
     "report": "write one self-contained page on a model and its proof",

@@ -184,7 +184,7 @@ def prepare(job: Job, observe: Observer = ignore) -> Prepared:
     notes = source.notes
     if job.policies is not None:
         found = stored(job.folder, source, claims, job.policies, observe)
-        if isinstance(found, Stored) and source.imported and not _same(job.folder / source.file_name, source.data):
+        if isinstance(found, Stored) and source.imported and not holds(job.folder / source.file_name, source.data):
             found = f"{source.file_name} is missing there, or another"
         if isinstance(found, Stored):
             return Prepared(source, found.claim, found.certificate, found.outcome, None, found.signers, notes)
@@ -193,7 +193,8 @@ def prepare(job: Job, observe: Observer = ignore) -> Prepared:
     return Prepared(source, attempt.claim, attempt.certificate, attempt.outcome, attempt, (), notes)
 
 
-def _same(path: Path, data: bytes) -> bool:
+def holds(path: Path, data: bytes) -> bool:
+    """Whether the file is there with these bytes."""
     try:
         return read_limited(path, limits.MODEL_BYTES) == data
     except OSError:

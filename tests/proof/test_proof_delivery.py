@@ -1,4 +1,4 @@
-"""The GitHub Action, the reusable workflow, the pre-commit hook, and the commands in the documentation."""
+"""The GitHub Action, the workflow that `init` writes, the pre-commit hook, and the commands in the documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from verifier.proof.policy import parse_policy
 
 ROOT = Path(__file__).parent.parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text())
-WORKFLOW = yaml.safe_load((ROOT / ".github" / "workflows" / "gate.yml").read_text())
+WORKFLOW = yaml.safe_load((ROOT / "verifier" / "templates" / "gate.yml").read_text())
 GUIDE = (ROOT / "docs" / "verify.md").read_text()
 
 
@@ -37,7 +37,7 @@ def test_other_peoples_actions_are_pinned_to_a_commit() -> None:
 
 def test_inputs_never_become_code() -> None:
     scripts = [step["run"] for step in all_steps() if "run" in step]
-    assert len(scripts) == 5
+    assert len(scripts) == 4
     for script in scripts:
         assert "${{" not in script
 
@@ -133,38 +133,36 @@ def test_the_action_installs_a_version_that_was_asked_for_and_not_from_the_check
 @pytest.mark.parametrize("name", ["version", "policy"])
 def test_what_judges_is_always_named(name: str) -> None:
     assert ACTION["inputs"][name]["required"] is True
-    for name in ("verifier", "version", "policy-ref"):
-        wanted = WORKFLOW[True]["workflow_call"]["inputs"][name]  # YAML 1.1 reads the key `on` so
-        assert wanted["required"] is True
-        assert "default" not in wanted
+    assert "default" not in ACTION["inputs"][name]
 
 
-def test_the_workflow_calls_the_gate(tmp_path: Path) -> None:
+def test_the_workflow_takes_policy_and_verifier_from_elsewhere() -> None:
+    """By default what is checked out for pull_request_target is the base; only models and proofs are the request's."""
+    assert set(WORKFLOW[True]) == {"push", "pull_request_target"}  # YAML 1.1 reads the key `on` so
+    base, tested = (step["with"] for step in WORKFLOW["jobs"]["gate"]["steps"] if "checkout" in step.get("uses", ""))
+    assert (base["path"], "ref" in base) == ("base", False)
+    assert tested["path"] == "tested"
     steps = {step.get("name"): step for step in WORKFLOW["jobs"]["gate"]["steps"]}
-    environment = {"CERTIFICATES": "c", "MODELS": "m", "POLICY": "c/policy.toml"}
-    found = called(tmp_path, BASH, steps["Gate"]["run"], environment)
-    expected = ["--models", "m", "--policy", "../base/c/policy.toml", "--junit", str(tmp_path / "gate.xml")]
-    assert found == ["-I", "-m", "verifier", "gate", *expected, "--github", "--", "c"]
-    good = "0123456789abcdef0123456789abcdef01234567"
-    for version, reference in ((good, "main"), ("main", good), (good, ""), (good + "0", good)):
-        with pytest.raises(subprocess.CalledProcessError):
-            called(tmp_path, BASH, steps["Require commits"]["run"], {"VERSION": version, "POLICY_REF": reference})
-    called(tmp_path, BASH, steps["Require commits"]["run"], {"VERSION": good, "POLICY_REF": good})
+    assert "working-directory" not in steps["Install the verifier"]
     assert "--require-hashes" in steps["Install the verifier"]["run"]
 
 
+def test_the_workflow_calls_the_gate(tmp_path: Path) -> None:
+    step = next(step for step in WORKFLOW["jobs"]["gate"]["steps"] if step.get("name") == "Gate")
+    found = called(tmp_path, BASH, step["run"], {})
+    expected = ["--models", "models", "--policy", "../base/certificates/policy.toml"]
+    assert found == [
+        *("-I", "-m", "verifier", "gate", *expected),
+        *("--junit", str(tmp_path / "gate.xml"), "--github", "--", "certificates"),
+    ]
+
+
 def test_what_is_installed_is_locked() -> None:
-    text = (ROOT / "requirements-gate.lock").read_text()
+    text = (ROOT / "requirements.lock").read_text()
     assert "://" not in text
     entries = re.findall(r"^([a-z-]+)==(\S+) \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.MULTILINE)
     locked = {name: version for name, version, _ in entries}
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    needed = {re.match("[a-z-]+", line)[0] for line in project["project"]["dependencies"]}  # type: ignore[index]
-    assert needed <= locked.keys()
-    tested = dict(
-        line.lower().split("==") for line in (ROOT / "requirements.lock").read_text().splitlines() if "==" in line
-    )
-    assert {name: tested[name] for name in locked if name in tested} == {n: v for n, v in locked.items() if n in tested}
+    assert len(locked) == text.count("==")
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert sorted(hook["additional_dependencies"]) == sorted(
         f"{name}=={version}" for name, version in locked.items() if name != "setuptools"
@@ -270,6 +268,6 @@ def test_the_commands_of_the_guide(signed_files: Path, key: Any) -> None:
 
 
 def test_the_guide_names_things_that_exist() -> None:
-    for path in re.findall(r"`((?:scripts|tests|docs|verifier|\.github)/[\w./-]+)`", GUIDE):
+    for path in re.findall(r"`((?:scripts|tests|docs|verifier)/[\w./-]+)`", GUIDE):
         assert (ROOT / path).exists() or path == "docs/soundness.md", path
     assert len((ROOT / "scripts" / "verify-with-openssl.sh").read_text().splitlines()) < 110

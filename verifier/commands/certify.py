@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -253,6 +254,7 @@ def _finish(job: Job, attempt: Prepared | Exception, signer: _Signer) -> _Entry:
     names = {"certificate": store.CERTIFICATE, "claim": store.CLAIM, "proof": store.PROOF}
     if attempt.source.imported:
         notes = (f"imported ({attempt.source.imported}): the proof is about {attempt.source.file_name}", *notes)
+        notes += _to_the_gate(job.folder / attempt.source.file_name, attempt.source.data)
         names["model"] = attempt.source.file_name
     files = {kind: str(job.folder / name) for kind, name in names.items()}
     if attempt.kept:
@@ -266,6 +268,17 @@ def _finish(job: Job, attempt: Prepared | Exception, signer: _Signer) -> _Entry:
         return _Entry(path, BAD_INPUT, "not written", str(error), None)
     result = Result(str(path), outcome, how, files, keyid, assumptions=given, notes=notes + more)
     return _Entry(path, OK, "certified", "", result)
+
+
+def _to_the_gate(native: Path, data: bytes) -> tuple[str, ...]:
+    """The line to run so that `verifier gate` finds the native file that was written beside the proof."""
+    from verifier.store import holds
+
+    models = native.parent.parent.parent / "models"
+    if holds(models / native.name, data):
+        return ()
+    make = "" if models.is_dir() else f"mkdir -p {shlex.quote(str(models))} && "
+    return (f"for the gate: {make}cp {shlex.quote(str(native))} {shlex.quote(f'{models}/')}",)
 
 
 def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) -> tuple[str, tuple[str, ...]]:

@@ -23,7 +23,8 @@ POLICY = Path("certificates/policy.toml")
 NOT_RECHECKED = "the kernel was NOT run (--no-recheck): the signer's word is taken for the mathematics"
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_proof_arguments(parser: argparse.ArgumentParser) -> None:
+    """The proof, and what it is verified against."""
     parser.add_argument(
         "proof",
         nargs="+",
@@ -40,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--claim", type=Path, help="default: claim.json beside the proof")
     parser.add_argument("--certificate", type=Path, help="default: certificate.json beside the proof")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_proof_arguments(parser)
     parser.add_argument("--no-recheck", action="store_true", help="believe the signer: do not run the kernel")
     parser.add_argument(
         "--countersign",
@@ -66,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundles = [read_input(path, MAX_BUNDLE_BYTES) for path in arguments.proof]
     started = time.monotonic()
     try:
-        verified = _verify(arguments, bundles, policy)
+        verified = verify_files(arguments, bundles, policy)
     except VerificationError as error:
         if arguments.json:
             failure = {"step": error.step, "reason": error.reason.name, "message": one_line(str(error))}
@@ -81,7 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     return OK
 
 
-def _verify(arguments: argparse.Namespace, bundles: list[bytes], policy: Policy) -> Verified:
+def verify_files(arguments: argparse.Namespace, bundles: list[bytes], policy: Policy) -> Verified:
+    """Verify the proof that the arguments of `add_proof_arguments` name.
+
+    **Raises** `InputError`; `VerificationError`.
+    """
     from verifier.kernel import limits
     from verifier.proof import gate
     from verifier.proof.verify import verify
