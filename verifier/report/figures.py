@@ -341,7 +341,7 @@ def draw_events(axes: Axes, circuit: FoldedCircuit, neuron: int, frequency: int)
         middle = np.angle(np.dot(active.sum(axis=1 - axis), turns(np.arange(p) / p))) / (2 * np.pi)
         active = np.roll(active, round(p / 2 - p * float(middle)), axis=axis)
     axes.imshow(
-        active.T, origin="lower", cmap=ListedColormap(["#ffffff", SKY]), vmin=0, vmax=1, extent=(-0.5, p - 0.5) * 2
+        active.T, origin="lower", cmap=ListedColormap(["#ffffff00", SKY]), vmin=0, vmax=1, extent=(-0.5, p - 0.5) * 2
     )
     step = active - np.roll(active, 1, axis=1)  # from one b to the next, around: the events of the half of A
     across = np.diff(active, axis=0)
@@ -352,7 +352,7 @@ def draw_events(axes: Axes, circuit: FoldedCircuit, neuron: int, frequency: int)
     for sign, colour, marker in ((1, GREEN, "^"), (-1, RED, "v")):
         x, y = np.nonzero(step == sign)
         axes.plot(x, y - 0.5, marker, color=colour, markersize=160 / p, markeredgewidth=0, clip_on=False)
-    axes.text(p / 2, p / 2, "on: A[a] + B[b]", ha="center", va="center")
+    axes.text(p / 2, p / 2, "on: A[a] + B[b]", ha="center", va="center", color="black")
     axes.text(0, 0, "off: 0", ha="left", va="bottom")
     axes.grid(visible=False)
     axes.set_xticks([])
@@ -414,7 +414,7 @@ def _budget(view: View) -> list[Panel]:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, 1.15 * max(value for _, value in rows))
-        axes.set_xlabel("distance of a logit from the closed form, at most")
+        axes.set_xlabel("logits, at most")
 
     return [(0, panel)]
 
@@ -498,7 +498,7 @@ FIGURES: dict[str, Drawing] = {
         "Where the line is above the filled part, the formula alone gives the right answer.",
         True,
         _explained,
-        (6.4, 2.9),
+        (4.7, 3.1),
     ),
     "budget": Drawing(
         "What the distance from the closed form is made of",
@@ -506,7 +506,7 @@ FIGURES: dict[str, Drawing] = {
         "that all together is less.",
         True,
         _budget,
-        (6.4, 2.7),
+        (4.7, 3.1),
     ),
     "margins": Drawing(
         "Certified margin of every input",

@@ -72,6 +72,7 @@ def page(view: View) -> str:
         "sentence": _text(_sentence(case)),
         "failure": "" if case.proved else f"<p>The kernel says: {_text(case.failure)}.</p>",
         "verdict_class": "good" if case.proved else "bad",
+        "theorem_title": "The theorem" if case.proved else "What is proved instead",
         "theorem": _text(conclusion.theorem()),
         "signature": _signature(case),
         "files": _files(case),
