@@ -75,8 +75,9 @@ def browser(
         driver.set_page_load_timeout(60)
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+        media = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+        features = [{"name": name, "value": value} for name, value in media.items()]
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
         yield driver
     finally:
         driver.quit()
