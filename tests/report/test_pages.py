@@ -58,7 +58,9 @@ def site() -> dict[str, Path]:
         pytest.skip("THE SITE WAS NOT TESTED IN A BROWSER: it needs npm, for KaTeX")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--site-dir", str(SITE)]
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
-    found = {path.relative_to(SITE).with_suffix("").as_posix(): path for path in SITE.rglob("*.html") if path.stem != "404"}
+    found = {
+        path.relative_to(SITE).with_suffix("").as_posix(): path for path in SITE.rglob("*.html") if path.stem != "404"
+    }
     return {"site-" + name.replace("/", "-"): path for name, path in sorted(found.items())}
 
 
@@ -80,13 +82,15 @@ def look(driver: Chrome, name: str, page: Path) -> list[str]:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     picture = SCREENSHOTS / f"{name}-{width}-{'dark' if dark else 'light'}.png"
     picture.write_bytes(base64.b64decode(taken["data"]))
-    flaws += [str(entry["message"]) for entry in driver.get_log("browser")]  # type: ignore[no-untyped-call]
-    flaws += [f"it asks for {url}" for url in requests(driver) if not url.startswith(("file:", "data:", "blob:", "chrome:"))]
+    flaws += [str(entry["message"]) for entry in driver.get_log("browser")]
+    flaws += [
+        f"it asks for {url}" for url in requests(driver) if not url.startswith(("file:", "data:", "blob:", "chrome:"))
+    ]
     return [f"{picture.name}: {flaw}" for flaw in flaws]
 
 
 def requests(driver: Chrome) -> list[str]:
-    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]  # type: ignore[no-untyped-call]
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     sent: list[dict[str, Any]] = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     return [params["request"]["url"] for params in sent]
 
@@ -135,7 +139,9 @@ def test_keys_and_sliders_move_the_input(driver: Chrome, reports: dict[str, Path
     assert (text(driver, "#value-a"), text(driver, "#value-b")) == ("29", "29")
     for button in driver.find_elements(By.CSS_SELECTOR, ".tabs:first-of-type button"):
         button.click()
-        shown = {e.get_attribute("data-k") for e in driver.find_elements(By.CSS_SELECTOR, "[data-k]") if e.is_displayed()}
+        shown = {
+            e.get_attribute("data-k") for e in driver.find_elements(By.CSS_SELECTOR, "[data-k]") if e.is_displayed()
+        }
         assert shown == {"0", button.text.removeprefix("k = ")}
 
 
