@@ -85,11 +85,12 @@ def wrapped(text: str, width: int = WIDTH, indent: str = "") -> list[str]:
 
 def table_text(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", align: str = "") -> str:
     """The table as plain text, without trailing blanks; arguments and errors as for `print_table`. The title is wrapped
-    to `WIDTH`, and so is the last column of a table without header: a list of facts.
+    to `WIDTH`, and so is a last column of words.
     """
     names, cells, align = _cells(header, rows, align)
-    if cells and not any(names):
-        room = WIDTH - sum(len(GAP) + max(len(row[i]) for row in cells) for i in range(len(names) - 1))
+    if align.endswith("l"):
+        widths = [len(GAP) + max(len(row[i]) for row in [names, *cells]) for i in range(len(names) - 1)]
+        room = max(20, WIDTH - sum(widths))
         cells = [
             [*(cell * (i == 0) for cell in row[:-1]), part]
             for row in cells
