@@ -78,7 +78,7 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_options_exist() -> None:
-    known = {"--p", "--seed", "--list"}  # of tools.train, and of the checker of formal
+    known = {"--p", "--seed", "--list", "--new-bundle-format", "--insecure-ignore-tlog"}  # of other programs
     for name in cli.COMMANDS:
         parser = argparse.ArgumentParser()
         importlib.import_module(cli.module_of(name)).add_arguments(parser)

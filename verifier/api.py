@@ -253,7 +253,7 @@ class Certification:
         return replace(self, bundle=store.sign(prepared, signer))
 
     def save(self, folder: Path | str) -> Path:
-        """Write `folder`/<name>/: the model as a native file, claim, certificate and, after `sign`, the proof.
+        """Write `folder/<name>/`: the model as a native file, claim, certificate and, after `sign`, the proof.
 
         **Raises** `InputError`.
         """
