@@ -42,7 +42,7 @@ PAGES = {
 GENERATED = ("commands.md", "tutorial.md")
 KATEX = "katex@0.19.1"
 BUILD = Path("build")
-COLUMNS = 46  # a phone
+COLUMNS = 43  # a phone
 CONVENTIONS = """Exit codes: 0 proved, or done; 1 a statement is false or unproved, or a signature, policy or gate
 fails; 2 bad input or usage. An error is one line on standard error. Results go to standard output, progress to
 standard error. `NO_COLOR` is honoured, and off a terminal everything is plain text."""

@@ -100,11 +100,10 @@ Panel = tuple[int, Callable[["Axes"], None]]
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure: title, caption, its panels and the size of one in inches. `proved`: whether it shows proved numbers."""
+    """A figure: title, caption, its panels and the size of one in inches."""
 
     title: str
     caption: str
-    proved: bool
     panels: Callable[[View], list[Panel]]
     size: tuple[float, float] = (3.9, 2.7)
 
@@ -458,14 +457,12 @@ FIGURES: dict[str, Drawing] = {
         "height what it adds to the "
         "right logit. Together they stand for the integral under the curve, 1/3π. An idealised cosine neuron with the "
         "model's phases and weights (estimate).",
-        False,
         _quadrature,
     ),
     "phases": Drawing(
         "Input phase against output phase",
         "A neuron that reads at phase φ writes at phase 2φ + c: the lines are exactly that. Dot "
         "size is weight (estimate).",
-        False,
         _phases,
     ),
     "profile": Drawing(
@@ -473,14 +470,12 @@ FIGURES: dict[str, Drawing] = {
         "Dots: pre-activations of all neurons of a frequency, over their amplitude and shifted by "
         "their phase, at a = b. "
         "Line: the profile. Dashed: a pure cosine (estimate).",
-        False,
         _profile,
     ),
     "directions": Drawing(
         "Output directions",
         "What the neurons write at the families' frequencies, as directions over the outputs c (dots), "
         "in the order of the frequency; line: the cosine alone (estimate).",
-        False,
         _directions,
     ),
     "events": Drawing(
@@ -488,7 +483,6 @@ FIGURES: dict[str, Drawing] = {
         "All inputs, a torus: left meets right, top meets bottom. Inside the region ReLU is a part of a plus a part "
         "of b, so that only the jumps at the boundary have to be added up (triangle up: on, down: off, from one "
         "b to the next; estimate).",
-        False,
         _events,
         (4.6, 4.4),
     ),
@@ -496,7 +490,6 @@ FIGURES: dict[str, Drawing] = {
         "What the closed form alone explains",
         "By a − b: how far the closed form's right answer leads, and twice the proved distance of every logit from it. "
         "Where the line is above the filled part, the formula alone gives the right answer.",
-        True,
         _explained,
         (4.7, 3.1),
     ),
@@ -504,14 +497,12 @@ FIGURES: dict[str, Drawing] = {
         "What the distance from the closed form is made of",
         "Proved upper bounds over all inputs, in logits. Each term is at its own worst input, so "
         "that all together is less.",
-        True,
         _budget,
         (4.7, 3.1),
     ),
     "margins": Drawing(
         "Certified margin of every input",
         "The proved lower bound of the right logit minus the best other one. Dot: right but not proved. Cross: wrong.",
-        True,
         _margins,
         (5.4, 4.5),
     ),
