@@ -34,6 +34,7 @@ COMMANDS = {
     "report": ("report", "s.safetensors", "-o", "report.html"),
     "audit": ("audit", "certificates/s/proof.sigstore.json", "--model", "s.safetensors"),
     "keygen": ("keygen", "--show"),
+    "sweep": ("sweep", "s.safetensors", "poisoned.safetensors", "-o", "rows"),
 }
 LONG = re.compile(r"\S{81,}|[0-9a-f]{64}|SHA256:\S+|\S*/\S+")
 """What may stand out: digests, fingerprints and paths."""
