@@ -39,7 +39,7 @@ def overview(view: View) -> bytes:
         right.set_title(f"{accuracy.certified_inputs} of {accuracy.total_inputs} sums proved right")
         figure.colorbar(image, ax=right, shrink=0.85, pad=0.03).set_label("proved lead of the right logit")
 
-    return saved(draw, (9.2, 3.7), "svg")
+    return saved(draw, (7.4, 3.3), "svg")
 
 
 def events(view: View) -> bytes:
@@ -49,7 +49,7 @@ def events(view: View) -> bytes:
         neuron, frequency = strongest_neuron(view)
         axes = figure.subplots()
         count = draw_events(axes, view.case.circuit, neuron, frequency)
-        axes.set_title(f"one neuron: active in blue; {count} jumps make {view.case.circuit.p**2} inputs")
+        axes.set_title(f"one neuron: {count} jumps make its part of {view.case.circuit.p**2} inputs")
 
     return saved(draw, (5.4, 5.0), "svg")
 

@@ -20,7 +20,7 @@ from verifier.console import table_text
 from verifier.files import write_atomically
 from verifier.formats import import_file
 from verifier.kernel import limits
-from verifier.results import Document, Result, conclusion_of, fraction, lower, summary, title_text, upper
+from verifier.results import Document, Result, conclusion_of, fraction, lower, summary, upper
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -66,7 +66,7 @@ def summary_text(found: store.Prepared) -> str:
     files = {name: str(folder / name) for name in (store.CERTIFICATE, store.CLAIM, store.PROOF)}
     path = found.source.path.relative_to(ROOT)
     result = Result(str(path), found.outcome, found.attempt, files)
-    tables = (f"{title_text(t)}\n{table_text(t.header, t.rows, align=t.align)}" for t in summary(result))
+    tables = (table_text(t.header, t.rows, title=t.title, align=t.align) for t in summary(result))
     return "```\n" + "\n\n".join(tables) + "\n```"
 
 

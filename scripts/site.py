@@ -42,7 +42,7 @@ PAGES = {
 GENERATED = ("commands.md", "tutorial.md")
 KATEX = "katex@0.19.1"
 BUILD = Path("build")
-COLUMNS = 96
+COLUMNS = 43  # a phone
 CONVENTIONS = """Exit codes: 0 proved, or done; 1 a statement is false or unproved, or a signature, policy or gate
 fails; 2 bad input or usage. An error is one line on standard error. Results go to standard output, progress to
 standard error. `NO_COLOR` is honoured, and off a terminal everything is plain text."""
@@ -136,7 +136,7 @@ def _help(name: str, command: cli.Command) -> str:
     parser = argparse.ArgumentParser(
         prog=f"verifier {name}",
         description=command.HELP,
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, width=COLUMNS),
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=8, width=COLUMNS),
     )
     command.add_arguments(parser)
     return parser.format_help().strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import math
 import re
 
@@ -73,6 +75,17 @@ def test_links_lead_somewhere() -> None:
     } <= set(targets)
     missing = [target for target in targets if "://" not in target and not (ROOT / target).exists()]
     assert missing == []
+
+
+def test_options_exist() -> None:
+    known = {"--p", "--seed", "--list", "--new-bundle-format", "--insecure-ignore-tlog"}  # of other programs
+    for name in cli.COMMANDS:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(cli.module_of(name)).add_arguments(parser)
+        known |= {word for action in parser._actions for word in action.option_strings}
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        said = set(re.findall(r"`(--[a-z-]+)", page.read_text()))
+        assert said <= known, page
 
 
 def test_commands_exist() -> None:

@@ -18,7 +18,7 @@ from verifier.console import table_text
 
 def text(result: results.Result) -> str:
     tables = results.summary(result)
-    return "\n".join(f"{results.title_text(t)}\n{table_text(t.header, t.rows, align=t.align)}" for t in tables)
+    return "\n".join(table_text(t.header, t.rows, title=t.title, align=t.align) for t in tables)
 
 
 def flat(result: results.Result) -> str:

@@ -193,7 +193,7 @@ class Certification:
     def summary(self) -> str:
         """What `verifier certify` prints."""
         tables = results.summary(self._result())
-        return "\n\n".join(f"{results.title_text(t)}\n{table_text(t.header, t.rows, align=t.align)}" for t in tables)
+        return "\n\n".join(table_text(t.header, t.rows, title=t.title, align=t.align) for t in tables)
 
     def to_dict(self) -> dict[str, Any]:
         """What `verifier certify --json` prints."""
@@ -253,7 +253,7 @@ class Certification:
         return replace(self, bundle=store.sign(prepared, signer))
 
     def save(self, folder: Path | str) -> Path:
-        """Write `folder`/<name>/: the model as a native file, claim, certificate and, after `sign`, the proof.
+        """Write `folder/<name>/`: the model as a native file, claim, certificate and, after `sign`, the proof.
 
         **Raises** `InputError`.
         """

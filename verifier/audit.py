@@ -306,10 +306,10 @@ class _Report:
         left, right = (f"{x:.9g}" if isinstance(x, float) else str(x) for x in (signed, audited))
         self.checks.append(Check(name, left, right, bool(agrees), detail))
 
-    def above(self, name: str, signed: float, audited: float, detail: str = "at least the audited value") -> None:
+    def above(self, name: str, signed: float, audited: float, detail: str = "at least the audited") -> None:
         self.holds(name, signed + self.room >= audited, detail, signed, audited)
 
-    def below(self, name: str, signed: float, audited: float, detail: str = "at most the audited value") -> None:
+    def below(self, name: str, signed: float, audited: float, detail: str = "at most the audited") -> None:
         self.holds(name, signed - self.room <= audited, detail, signed, audited)
 
 
@@ -471,9 +471,7 @@ def _closed(
         all_closed = closed[delta]
         ratio = (np.abs(gaps[:, :, 1:] - all_closed) - 4 * report.room) / (all_closed + 4 * report.room)
         agrees = gamma.min() > -report.room and _value(accuracy["gap_error"]) >= ratio.max()
-        report.holds(
-            "gap error", agrees, "at least the audited value", _value(accuracy["gap_error"]), float(ratio.max())
-        )
+        report.holds("gap error", agrees, "at least the audited", _value(accuracy["gap_error"]), float(ratio.max()))
 
 
 def _rules(report: _Report, rules: dict[int, Quadrature], found: dict[str, Any]) -> None:

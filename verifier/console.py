@@ -1,8 +1,8 @@
 """What every command prints with: aligned tables, progress, JSON, and decimals that are still bounds.
 
-Results go to standard output, progress to standard error. Off a terminal, tables are plain aligned text
-and there is no progress. `NO_COLOR` is honoured. Text is never read as markup, since some of it comes
-from files.
+Results go to standard output, progress to standard error, which off a terminal there is none of. Tables are plain
+aligned text, the same everywhere. `NO_COLOR` is honoured. Text is never read as markup, since some of it comes from
+files.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TextIO
@@ -22,6 +23,7 @@ Observer = Callable[[str, int, int | None], None]
 """`observe(step, done, total)`: what is being done, and how far it is; the kernel's signature too."""
 
 GAP = "  "
+WIDTH = 80
 MAX_DIGITS = 1000
 MAX_BITS = 1 << 20
 POSITIONAL_EXPONENTS = range(-5, 16)
@@ -66,17 +68,34 @@ def print_table(
 
     **Raises** `ValueError` when a row or `align` does not have one entry per column.
     """
-    if quiet:
-        return
-    if is_terminal(sys.stdout):
-        _print_rich_table(header, rows, title, align)
-    else:
+    if not quiet:
         print(table_text(header, rows, title=title, align=align))
 
 
+def wrapped(text: str, width: int = WIDTH, indent: str = "") -> list[str]:
+    """Lines of at most `width` columns, `indent` before all but the first; no word or number is broken."""
+    return textwrap.wrap(
+        one_line(text, limit=sys.maxsize),
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def table_text(header: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", align: str = "") -> str:
-    """The table as plain text, without trailing blanks; arguments and errors as for `print_table`."""
+    """The table as plain text, without trailing blanks; arguments and errors as for `print_table`. The title is wrapped
+    to `WIDTH`, and so is a last column of words.
+    """
     names, cells, align = _cells(header, rows, align)
+    if align.endswith("l"):
+        widths = [len(GAP) + max(len(row[i]) for row in [names, *cells]) for i in range(len(names) - 1)]
+        room = max(20, WIDTH - sum(widths))
+        cells = [
+            [*(cell * (i == 0) for cell in row[:-1]), part]
+            for row in cells
+            for i, part in enumerate(wrapped(row[-1], room) or [""])
+        ]
     lines = [names, *cells] if any(names) else cells
     widths = [max((len(line[column]) for line in lines), default=0) for column in range(len(names))]
     place = {"l": str.ljust, "r": str.rjust, "c": str.center}
@@ -84,7 +103,7 @@ def table_text(header: Sequence[str], rows: Sequence[Sequence[object]], *, title
         GAP.join(place[side](cell, width) for side, cell, width in zip(align, line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    return "\n".join([one_line(title), *text] if title else text)
+    return "\n".join([*wrapped(title), *text])
 
 
 def _cells(
@@ -97,28 +116,6 @@ def _cells(
     if any(len(row) != columns for row in rows):
         raise ValueError(f"every row must have {columns} cells")
     return [one_line(name) for name in header], [[one_line(str(cell)) for cell in row] for row in rows], align
-
-
-def _print_rich_table(header: Sequence[str], rows: Sequence[Sequence[object]], title: str, align: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    names, cells, align = _cells(header, rows, align)
-    table = Table(
-        title=Text(one_line(title), style="bold") if title else None,
-        title_justify="left",
-        show_header=any(names),
-        box=None,
-        pad_edge=False,
-        padding=(0, len(GAP), 0, 0),
-    )
-    sides: dict[str, Literal["left", "right", "center"]] = {"l": "left", "r": "right", "c": "center"}
-    for name, side in zip(names, align, strict=True):
-        table.add_column(Text(name), justify=sides[side], overflow="fold")
-    for row in cells:
-        table.add_row(*map(Text, row))
-    Console(highlight=False, markup=False, emoji=False).print(table)
 
 
 def is_terminal(stream: TextIO) -> bool:

@@ -6,14 +6,13 @@ upper bounds up, lower bounds down.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from verifier.attention_words import attention_failure, attention_words
-from verifier.console import GAP, decimal_bound, print_table, say
+from verifier.console import decimal_bound, print_table, say
 from verifier.kernel.claim import ADDITION, MULTIPLICATION
 from verifier.model import answer
 from verifier.proof.statement import relative_network_error
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 Document = dict[str, Any]
 JSON_DIGITS, TEXT_DIGITS = 10, 4
-WIDTH = 80
 LISTED = 10
 """How many uncertified or wrong inputs the summary lists; `--json` lists up to 256, as the conclusion does."""
 
@@ -161,20 +159,8 @@ class Table:
 def show(result: Result, *, quiet: bool = False) -> None:
     """Print the summary of one model."""
     for table in summary(result):
-        for line in title_text(table).splitlines():
-            say(line, quiet=quiet)
-        print_table(table.header, table.rows, align=table.align, quiet=quiet)
+        print_table(table.header, table.rows, title=table.title, align=table.align, quiet=quiet)
         say(quiet=quiet)
-
-
-def wrapped(text: str) -> list[str]:
-    """Lines of at most `WIDTH` columns; no word is broken."""
-    return textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def title_text(table: Table) -> str:
-    """A table's title in lines of at most `WIDTH` columns."""
-    return "\n".join(wrapped(table.title))
 
 
 def summary(result: Result) -> list[Table]:
@@ -183,8 +169,8 @@ def summary(result: Result) -> list[Table]:
     rows = [("model", result.model)]
     if found is None:
         rows.append(("reason", result.outcome.failure))
-        return [Table("NOT PROVED, and nothing was proved instead", ("", ""), _wrapped(rows), "ll")]
-    tables = [Table(headline(result, found), ("", ""), _wrapped(rows + _facts(result, found)), "ll")]
+        return [Table("NOT PROVED, and nothing was proved instead", ("", ""), rows, "ll")]
+    tables = [Table(headline(result, found), ("", ""), rows + _facts(result, found), "ll")]
     if found["quadrature"]:
         tables.append(_quadrature_table(found))
     tables.append(_budget_table(found))
@@ -300,17 +286,6 @@ def causes(result: Result) -> list[str]:
         strategy = accuracy["strategy"]
         notes.append(f"--at-least {accuracy['certified_inputs']} --strategy {strategy} claims what was proved")
     return notes
-
-
-def _wrapped(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Rows of at most `WIDTH` columns; words, such as file names, are not broken."""
-    rows = list(rows)
-    room = WIDTH - max(len(label) for label, _ in rows) - len(GAP)
-    lines = []
-    for label, text in rows:
-        parts = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-        lines += [(label * (index == 0), part) for index, part in enumerate(parts)]
-    return lines
 
 
 def _quadrature_table(c: Document) -> Table:

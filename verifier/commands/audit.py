@@ -56,9 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         emit_json({"agrees": agrees, "checks": [dataclasses.asdict(check) for check in checks]})
         return OK if agrees else FAILED
-    rows = [(x.name, x.signed, x.audited, "agrees" if x.agrees else "DISAGREES", x.detail) for x in checks]
+    rows = [(x.name, x.signed, x.audited, "DISAGREES; required: " * (not x.agrees) + x.detail) for x in checks]
     title = "the audit agrees" if agrees else "the audit DISAGREES"
-    print_table(("", "signed", "audited", "", "required"), rows, title=title, align="lrrll", quiet=arguments.quiet)
+    print_table(("", "signed", "audited", "required"), rows, title=title, align="lrrl", quiet=arguments.quiet)
     say(quiet=arguments.quiet)
     return OK if agrees else FAILED
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from verifier.cli import BAD_INPUT, FAILED, OK
 from verifier.commands.check import add_claim_arguments, complain, request
 from verifier.commands.import_ import add_source_arguments, read_source
-from verifier.console import add_output_arguments, emit_json, progress, say
+from verifier.console import add_output_arguments, emit_json, progress, say, wrapped
 from verifier.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -310,7 +310,7 @@ def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) 
 
 
 def _print(entries: list[_Entry], arguments: argparse.Namespace) -> None:
-    from verifier.results import overview, show, wrapped
+    from verifier.results import overview, show
 
     if len(entries) == 1:
         (entry,) = entries

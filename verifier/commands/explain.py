@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import OK
-from verifier.console import add_output_arguments, emit_json, print_table, progress, say
+from verifier.console import add_output_arguments, emit_json, print_table, progress, say, wrapped
 
 if TYPE_CHECKING:
     from verifier.report.case import Case
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 HELP = """Say in words and numbers how a model adds, subtracts or multiplies: families, output directions, what the
 closed form explains. What the kernel did not prove is called an estimate. Nothing is written."""
-WIDTH = 80
 VERBS = {"+": "adds", "-": "subtracts", "*": "multiplies"}
 
 
@@ -194,5 +192,5 @@ def _many(count: int, one: str, more: str) -> str:
 
 
 def _paragraph(text: str) -> None:
-    for line in textwrap.wrap(text, WIDTH):
+    for line in wrapped(text):
         say(line)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import FAILED, OK
 from verifier.commands.verify import NOT_RECHECKED
-from verifier.console import add_output_arguments, emit_json, print_table, progress, say
+from verifier.console import add_output_arguments, emit_json, print_table, progress, say, wrapped
 
 if TYPE_CHECKING:
     from verifier.proof.gate import Entry, GateResult
     from verifier.proof.kernel import Observer
 
 HELP = "Require a signed proof for every model that meets the policy and that the kernel confirms."
-WIDTH = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,9 +71,8 @@ def _print(result: GateResult, *, quiet: bool) -> None:
     print_table(header, [_row(entry) for entry in result.entries], align="llrlrr", quiet=quiet)
     say(quiet=quiet)
     for entry in result.failures:
-        lines = textwrap.wrap(f"{entry.name}: {entry.failure}", WIDTH, subsequent_indent="    ")
-        for line in lines if not quiet else ():
-            say(line)
+        for line in wrapped(f"{entry.name}: {entry.failure}", indent="    "):
+            say(line, quiet=quiet)
     passed = len(result.entries) - len(result.failures)
     kernel = "" if result.rechecked else "; the kernel was NOT run"
     say(f"{passed} passed, {len(result.failures)} failed{kernel}", quiet=quiet)

@@ -156,8 +156,10 @@ def _document(imported: ImportedModel, out: Path, digest: str) -> dict[str, obje
 
 def _lines(imported: ImportedModel, out: Path, digest: str) -> list[tuple[str, str]]:
     lines = [
-        ("model", f"{out}  sha256 {digest}"),
-        ("source", f"{imported.source}  sha256 {imported.source_sha256}"),
+        ("model", str(out)),
+        ("sha256", digest),
+        ("source", imported.source),
+        ("sha256", imported.source_sha256),
         ("format", imported.format),
         ("network", ", ".join(f"{name} {value}" for name, value in _shape(imported.model).items())),
     ]

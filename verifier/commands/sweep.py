@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from verifier.cli import BAD_INPUT, FAILED, OK
 from verifier.commands.certify import MOST_JOBS, models_in
 from verifier.commands.check import SEMANTICS, STRATEGIES
-from verifier.commands.import_ import add_source_arguments, reading
-from verifier.console import add_output_arguments, emit_json, print_table, progress, say
+from verifier.commands.import_ import add_operation_argument, add_source_arguments, reading
+from verifier.console import add_output_arguments, emit_json, print_table, progress, say, wrapped
 from verifier.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", action="store_true", help="draw OUT/rows.svg as well")
     parser.add_argument("--strategy", choices=STRATEGIES, help="how it is proved; default linear, then exact")
     parser.add_argument("--semantics", choices=SEMANTICS, help="default binary32")
+    add_operation_argument(parser)
     add_source_arguments(parser)
     add_output_arguments(parser)
 
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--shard", "", f"must be I/N, not {arguments.shard!r}")
     if arguments.plot:
         import matplotlib  # noqa: F401 - so that a missing package is told before the work
-    options = {name: value for name, value in reading(arguments).items() if value}
+    options = reading(arguments) | {"strategy": arguments.strategy, "semantics": arguments.semantics}
     with ExitStack() as stack, progress(quiet=arguments.quiet or arguments.json) as observe:
         rows = sweep(
             models_in(arguments.models),
@@ -64,9 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             jobs=arguments.jobs,
             shard=(int(shard[1]), int(shard[2])),
             observe=observe,
-            strategy=arguments.strategy,
-            semantics=arguments.semantics,
-            **options,
+            **{name: value for name, value in options.items() if value},
         )
     if arguments.plot:
         from verifier.report.figures import draw_sweep
@@ -79,8 +78,8 @@ def run(arguments: argparse.Namespace) -> int:
         header = ("model", "status", "certified", "explained", "margin", "(true)", "waves", "seconds")
         print_table(header, [_cells(row) for row in rows], align="llrrrrrr", quiet=arguments.quiet)
         for row in rows:
-            if row["error"]:
-                say(f"{row['model']}: {row['error']}", quiet=arguments.quiet)
+            for line in wrapped(f"{row['model']}: {row['error']}", indent="    ") if row["error"] else ():
+                say(line, quiet=arguments.quiet)
         say(f"{certified} of {len(rows)} certified; rows in {out}", quiet=arguments.quiet)
     return BAD_INPUT if any(row["status"] == "bad input" for row in rows) else OK if certified == len(rows) else FAILED
 

@@ -31,6 +31,7 @@ from verifier.report.mechanism import (
     closed_table,
     profile_value,
     translated,
+    turns,
     wheels,
 )
 from verifier.report.numbers import BUDGET_WORDS, budget_totals, number
@@ -93,16 +94,16 @@ class View:
     input: tuple[int, int]
 
 
-Panel = Callable[["Axes"], None]
+Panel = tuple[int, Callable[["Axes"], None]]
+"""A frequency (0: of none in particular), and what draws."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A figure: title, caption, its panels and the size of one in inches. `proved`: whether it shows proved numbers."""
+    """A figure: title, caption, its panels and the size of one in inches."""
 
     title: str
     caption: str
-    proved: bool
     panels: Callable[[View], list[Panel]]
     size: tuple[float, float] = (3.9, 2.7)
 
@@ -131,19 +132,18 @@ def _layout(name: str, view: View) -> tuple[Callable[[Figure], None], tuple[floa
         axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
         for spare in axes[len(panels) :]:
             spare.set_axis_off()
-        for panel, own in zip(panels, axes, strict=False):
+        for (_, panel), own in zip(panels, axes, strict=False):
             panel(own)
 
     return draw, (drawing.size[0] * columns, drawing.size[1] * rows)
 
 
-def _alone(panel: Panel, figure: Figure) -> None:
-    panel(figure.subplots())
-
-
-def render_panels(name: str, view: View) -> list[bytes]:
-    """Every panel of figure `name` as an SVG of its own, for pages that lay them out themselves."""
-    return [saved(partial(_alone, panel), FIGURES[name].size, "svg") for panel in FIGURES[name].panels(view)]
+def render_panels(name: str, view: View) -> list[tuple[int, bytes]]:
+    """Every panel of figure `name` with its frequency, as an SVG of its own, for a page that lays them out itself."""
+    return [
+        (k, saved(lambda figure, panel=panel: panel(figure.subplots()), FIGURES[name].size, "svg"))  # type: ignore[misc]
+        for k, panel in FIGURES[name].panels(view)
+    ]
 
 
 @contextmanager
@@ -240,7 +240,7 @@ def _quadrature(view: View) -> list[Panel]:
         axes.set_xlabel(f"φ + k(a + b)/2p  (turns), a = {a}, b = {b}")
         axes.set_ylabel("ReLU(cos) · cos")
 
-    return [partial(panel, wheel) for wheel in _shown(view)]
+    return [(wheel.frequency, partial(panel, wheel)) for wheel in _shown(view)]
 
 
 def _phases(view: View) -> list[Panel]:
@@ -265,7 +265,7 @@ def _phases(view: View) -> list[Panel]:
         axes.set_xlabel("input phase φ (turns)")
         axes.set_ylabel("output phase ψ − c (turns)")
 
-    return [partial(panel, wheel) for wheel in _shown(view)]
+    return [(wheel.frequency, partial(panel, wheel)) for wheel in _shown(view)]
 
 
 def _profile(view: View) -> list[Panel]:
@@ -292,7 +292,7 @@ def _profile(view: View) -> list[Panel]:
         axes.set_xlabel("φ + kb/p  (turns), a = b")
         axes.set_ylabel("pre-activation / α")
 
-    return [partial(panel, wheel) for wheel in _shown(view)]
+    return [(wheel.frequency, partial(panel, wheel)) for wheel in _shown(view)]
 
 
 def _directions(view: View) -> list[Panel]:
@@ -313,29 +313,36 @@ def _directions(view: View) -> list[Panel]:
         _turns(axes.xaxis, [0, 0.25, 0.5, 0.75, 1])
         axes.set_xlabel(f"{found.frequency}·c/p  (turns)")
 
-    shown = sorted(range(len(view.mechanism.directions)), key=lambda i: -view.mechanism.directions[i].of_logits)
-    return [partial(panel, index) for index in sorted(shown[:PANELS])]
+    found, known = view.mechanism.directions, {wheel.frequency for wheel in _shown(view)}
+    shown = sorted((i for i, d in enumerate(found) if d.frequency in known), key=lambda i: -found[i].of_logits)
+    return [(found[i].frequency, partial(panel, i)) for i in sorted(shown[: 2 * PANELS])]
 
 
 def strongest_neuron(view: View) -> tuple[int, int]:
-    """The neuron with the largest share of the weight, and its frequency; without families the largest one."""
+    """The largest neuron of the strongest frequency, and that frequency; without families the largest neuron."""
     found = wheels(view.case.circuit, view.case.certificate)
     if not found:
         neuron = int(np.abs(view.case.circuit.A).max(axis=1).argmax())
         return neuron, int(view.case.certificate.orders[neuron])
-    wheel = max(found, key=lambda wheel: float(wheel.share.max()))
+    share = {f.frequency: f.share for f in view.mechanism.frequencies}
+    wheel = max(found, key=lambda wheel: share[wheel.frequency])
     return int(wheel.neurons[wheel.share.argmax()]), wheel.frequency
 
 
 def draw_events(axes: Axes, circuit: FoldedCircuit, neuron: int, frequency: int) -> int:
-    """Where one neuron is active, inputs in the order of its frequency, and the jumps; returns how many there are."""
+    """Where one neuron is active, inputs in the order of its frequency from where the region is in the middle, and
+    the jumps; returns how many there are.
+    """
     p = circuit.p
     order = (frequency * np.arange(p) % p).argsort(kind="stable")
     active = (circuit.A[neuron][order][:, None] + circuit.B[neuron][order][None, :] > 0).astype(np.int8)
+    for axis in (0, 1):
+        middle = np.angle(np.dot(active.sum(axis=1 - axis), turns(np.arange(p) / p))) / (2 * np.pi)
+        active = np.roll(active, round(p / 2 - p * float(middle)), axis=axis)
     axes.imshow(
-        active.T, origin="lower", cmap=ListedColormap(["#ffffff", SKY]), vmin=0, vmax=1, extent=(-0.5, p - 0.5) * 2
+        active.T, origin="lower", cmap=ListedColormap(["#ffffff00", SKY]), vmin=0, vmax=1, extent=(-0.5, p - 0.5) * 2
     )
-    step = np.diff(active, axis=1, prepend=0)  # from one b to the next: the events of the half of A
+    step = active - np.roll(active, 1, axis=1)  # from one b to the next, around: the events of the half of A
     across = np.diff(active, axis=0)
     segments = [[(x - 0.5, y - 0.5), (x + 0.5, y - 0.5)] for x, y in np.argwhere(np.diff(active, axis=1)).tolist()]
     segments = [[(x, y + 1) for x, y in line] for line in segments]
@@ -344,9 +351,13 @@ def draw_events(axes: Axes, circuit: FoldedCircuit, neuron: int, frequency: int)
     for sign, colour, marker in ((1, GREEN, "^"), (-1, RED, "v")):
         x, y = np.nonzero(step == sign)
         axes.plot(x, y - 0.5, marker, color=colour, markersize=160 / p, markeredgewidth=0, clip_on=False)
+    axes.text(p / 2, p / 2, "on: A[a] + B[b]", ha="center", va="center", color="black")
+    axes.text(0, 0, "off: 0", ha="left", va="bottom")
     axes.grid(visible=False)
-    axes.set_xlabel(f"a in the order of {frequency}·a mod {p}")
-    axes.set_ylabel(f"b in the order of {frequency}·b mod {p}")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(f"a in the order of {frequency}·a mod {p}, a circle")
+    axes.set_ylabel(f"b in the order of {frequency}·b mod {p}, a circle")
     return int(np.abs(step).sum())
 
 
@@ -357,7 +368,7 @@ def _events(view: View) -> list[Panel]:
         count = draw_events(axes, view.case.circuit, neuron, frequency)
         axes.set_title(f"neuron {neuron}: {count} jumps, not {view.case.circuit.p**2} inputs")
 
-    return [panel]
+    return [(0, panel)]
 
 
 def _explained(view: View) -> list[Panel]:
@@ -378,7 +389,7 @@ def _explained(view: View) -> list[Panel]:
         count = conclusion.accuracy.explained_inputs
         axes.set_title(f"{count} of {p * p} inputs explained")
 
-    return [panel]
+    return [(0, panel)]
 
 
 def error_by_offset(view: View) -> Array:
@@ -402,9 +413,9 @@ def _budget(view: View) -> list[Panel]:
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set_xlim(0, 1.15 * max(value for _, value in rows))
-        axes.set_xlabel("distance of a logit from the closed form, at most")
+        axes.set_xlabel("logits, at most")
 
-    return [panel]
+    return [(0, panel)]
 
 
 OPERANDS = {ADDITION: ("a", "b"), SUBTRACTION: ("a", "−b mod p"), MULTIPLICATION: ("log a", "log b")}
@@ -436,7 +447,7 @@ def _margins(view: View) -> list[Panel]:
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.86, pad=0.02)
         bar.set_label("certified margin, at least")
 
-    return [panel]
+    return [(0, panel)]
 
 
 FIGURES: dict[str, Drawing] = {
@@ -446,14 +457,12 @@ FIGURES: dict[str, Drawing] = {
         "height what it adds to the "
         "right logit. Together they stand for the integral under the curve, 1/3π. An idealised cosine neuron with the "
         "model's phases and weights (estimate).",
-        False,
         _quadrature,
     ),
     "phases": Drawing(
         "Input phase against output phase",
         "A neuron that reads at phase φ writes at phase 2φ + c: the lines are exactly that. Dot "
         "size is weight (estimate).",
-        False,
         _phases,
     ),
     "profile": Drawing(
@@ -461,21 +470,19 @@ FIGURES: dict[str, Drawing] = {
         "Dots: pre-activations of all neurons of a frequency, over their amplitude and shifted by "
         "their phase, at a = b. "
         "Line: the profile. Dashed: a pure cosine (estimate).",
-        False,
         _profile,
     ),
     "directions": Drawing(
         "Output directions",
-        "What the neurons write, as a few directions over the outputs c: each is a slightly deformed cosine (line: the "
-        "cosine alone; estimate).",
-        False,
+        "What the neurons write at the families' frequencies, as directions over the outputs c (dots), "
+        "in the order of the frequency; line: the cosine alone (estimate).",
         _directions,
     ),
     "events": Drawing(
         "Where one neuron is active",
-        "Inputs in the order of its frequency. Inside the region ReLU is a sum of a part of a and a part of b, so that "
-        "only the jumps at the boundary have to be added up (triangles: on and off, from one b to the next; estimate).",
-        False,
+        "All inputs, a torus: left meets right, top meets bottom. Inside the region ReLU is a part of a plus a part "
+        "of b, so that only the jumps at the boundary have to be added up (triangle up: on, down: off, from one "
+        "b to the next; estimate).",
         _events,
         (4.6, 4.4),
     ),
@@ -483,22 +490,19 @@ FIGURES: dict[str, Drawing] = {
         "What the closed form alone explains",
         "By a − b: how far the closed form's right answer leads, and twice the proved distance of every logit from it. "
         "Where the line is above the filled part, the formula alone gives the right answer.",
-        True,
         _explained,
-        (6.4, 2.9),
+        (4.7, 3.1),
     ),
     "budget": Drawing(
         "What the distance from the closed form is made of",
         "Proved upper bounds over all inputs, in logits. Each term is at its own worst input, so "
         "that all together is less.",
-        True,
         _budget,
-        (6.4, 2.7),
+        (4.7, 3.1),
     ),
     "margins": Drawing(
         "Certified margin of every input",
         "The proved lower bound of the right logit minus the best other one. Dot: right but not proved. Cross: wrong.",
-        True,
         _margins,
         (5.4, 4.5),
     ),

@@ -114,15 +114,6 @@ def translated(circuit: FoldedCircuit, wheel: Wheel) -> tuple[Array, Array]:
     return x, y / wheel.amplitude[:, None]
 
 
-def kuiper(phase: Array, share: Array) -> float:
-    """How far weighted phases are from uniform on the circle: Kuiper's statistic, 0 for a perfect spread, below 1.
-
-    `phase` ascending in [0, 1), `share` sums to 1. It does not depend on where the circle is cut.
-    """
-    after = np.cumsum(share)
-    return float((after - phase).max() + (phase - after + share).max())
-
-
 def logits_of(evidence: Evidence, a: int | slice) -> Array:
     """Logits of the inputs with this a, [p, q] (or of several a): with the linear strategy, but for Lemma B's rest."""
     sums = evidence.sums[a].astype(np.float64) * 2.0**evidence.exponent
@@ -185,7 +176,7 @@ class FrequencyEstimate:
 
     **Fields**
 
-    - `neurons`, `families`: how many. `kuiper`: distance of the weighted phases from uniform.
+    - `neurons`, `families`: how many.
     - `angle_rms`: of ψ − 2φ − c, weighted, in turns. `dc`, `second`: of the profile, relative to its first harmonic.
     - `share`: of the variance of the logits over c. `missed`: what the closed form misses of that, of the same whole.
     """
@@ -193,7 +184,6 @@ class FrequencyEstimate:
     frequency: int
     neurons: int
     families: int
-    kuiper: float
     angle_rms: float
     dc: float
     second: float
@@ -336,7 +326,6 @@ def _frequency(wheel: Wheel, certificate: Certificate, share: float, missed: flo
         frequency=wheel.frequency,
         neurons=len(wheel.neurons),
         families=len(used),
-        kuiper=kuiper(wheel.phase, wheel.share),
         angle_rms=float(np.sqrt((wheel.share * wheel.angle_error**2).sum())),
         dc=dc,
         second=second,

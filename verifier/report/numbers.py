@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -12,9 +11,6 @@ from verifier.kernel import Conclusion, Dyadic
 
 if TYPE_CHECKING:
     from verifier.report.mechanism import AttentionUse
-
-NAIVE = 4 / (3 * math.pi)
-"""Of the error of a quadrature rule whose weights sum to 2π, when nothing is known about its phases."""
 
 
 def exact(value: Dyadic) -> Fraction:
@@ -56,12 +52,6 @@ BUDGET_WORDS = {
     "fixed_point": "weights rounded to fixed point",
     "attention": "attention known by intervals",
 }
-
-
-def ratio(numerator: int, denominator: int) -> str:
-    """A quotient with one decimal, rounded up."""
-    tenths = -(-10 * numerator // denominator)
-    return f"{tenths // 10:,}.{tenths % 10}"
 
 
 def replaced_words(use: AttentionUse) -> str:

@@ -9,7 +9,6 @@ import base64
 import json
 import re
 import shlex
-from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -40,7 +39,7 @@ from verifier.report.figures import (
     render_panels,
 )
 from verifier.report.mechanism import closed_table, wheels
-from verifier.report.numbers import NAIVE, at_least, at_most, number, ratio, replaced_words
+from verifier.report.numbers import at_least, at_most, number, replaced_words
 
 COLOURS = {
     PAPER: "var(--paper)",
@@ -67,12 +66,14 @@ def page(view: View) -> str:
     """The report as HTML."""
     case, conclusion = view.case, view.case.checked.conclusion
     fields = {
-        "title": f"{_text(case.model.name)}: how it adds, proved",
+        "title": f"{_text(case.model.name)}: how it adds, {'proved' if case.proved else 'NOT PROVED'}",
         "style": _asset("page.css"),
         "script": _asset("page.js"),
         "name": _text(case.model.name),
         "sentence": _text(f"{_sentence(case)} {words(conclusion.claim.task, conclusion.claim.p)}".strip()),
+        "failure": "" if case.proved else f"<p>The kernel says: {_text(case.failure)}.</p>",
         "verdict_class": "good" if case.proved else "bad",
+        "theorem_title": "The theorem" if case.proved else "What is proved instead",
         "theorem": _text(conclusion.theorem()),
         "signature": _signature(case),
         "files": _files(case),
@@ -80,10 +81,6 @@ def page(view: View) -> str:
         "frequencies": _frequencies(view),
         "rest": _rest(view),
         "cost": _text(_cost(case)),
-        "cost_rows": _rows(
-            (name, f"{count:,}", ratio(count, conclusion.parameters))
-            for name, count in sorted(conclusion.operations.items(), key=lambda step: -step[1])
-        ),
         "footer": _text(f"Made by verifier {__version__}. This file is complete: it loads nothing."),
         "data": json.dumps(_data(view), separators=(",", ":")).replace("<", "\\u003c"),
         **{f"figure_{name}": _figure(name, view) for name in STILL},
@@ -100,22 +97,14 @@ def _text(text: str) -> str:
     return escape(one_line(text, limit=1 << 20))
 
 
-def _rows(cells: Iterable[Sequence[str]], head: Sequence[str] = ()) -> str:
-    """Table rows; `head` labels the cells where the table is shown as cards, on a phone."""
-    labels = [f' data-label="{_text(name)}"' for name in head]
-    return "\n".join(
-        "<tr>" + "".join(f"<td{labels[i] if labels else ''}>{_text(cell)}</td>" for i, cell in enumerate(row)) + "</tr>"
-        for row in cells
-    )
-
-
 def _sentence(case: Case) -> str:
     conclusion = case.checked.conclusion
     accuracy, form, claim = conclusion.accuracy, conclusion.closed_form, conclusion.claim
     what = f"{NOUNS[claim.task]} modulo {claim.p}"
     if not case.proved:
-        found = f"{accuracy.certified_inputs} of {accuracy.total_inputs} {what}"
-        return f"Not proved as claimed: {found} are proved right. {case.failure}."
+        wrong = f" and {accuracy.wrong_inputs} proved wrong" if accuracy.wrong_inputs else ""
+        found = f"{accuracy.certified_inputs} are proved right{wrong}"
+        return f"Not proved as claimed: of {accuracy.total_inputs} {what}, {found}."
     every = accuracy.certified_inputs == accuracy.total_inputs
     count = "all" if every else f"{accuracy.certified_inputs} of the"
     told = f"This network is proved to get {count} {accuracy.total_inputs} {what} right"
@@ -124,7 +113,7 @@ def _sentence(case: Case) -> str:
             f"{told}, and why: every logit is within {at_most(form.error)} of a formula whose right answer always "
             f"leads by at least {at_least(form.least_gap)}."
         )
-    return f"{told}; at {accuracy.explained_inputs} of them a formula alone explains the answer."
+    return f"{told}. A formula alone explains {accuracy.explained_inputs or 'none'} of the answers."
 
 
 def _signature(case: Case) -> str:
@@ -133,12 +122,12 @@ def _signature(case: Case) -> str:
         return "There is no signed proof beside the certificate; the kernel was run for this page."
     if not signed.about_these_files:
         return _text(
-            f"{signed.path} is about other files than the ones named below. It does not count for them; certify the "
+            f"{signed.path} is about other files than the ones named above. It does not count for them; certify the "
             "model again."
         )
     same = "the same conclusion" if signed.same_conclusion else "ANOTHER conclusion"
     return _text(
-        f"{signed.path} says it was signed by {signed.keyid} and names the three digests below. The kernel was run for "
+        f"{signed.path} says it was signed by {signed.keyid} and names the three digests above. The kernel was run for "
         f"this page and reached {same}. The signature was not verified for this page: whose signature counts is your "
         "decision."
     )
@@ -196,8 +185,9 @@ def _frequencies(view: View) -> str:
         )
         for rule in view.case.checked.conclusion.quadrature
     ]
-    head = "".join(f'<th scope="col">{_text(name)}</th>' for name in FREQUENCY_HEAD)
-    return f"<thead><tr>{head}</tr></thead><tbody>{_rows(rows, FREQUENCY_HEAD)}</tbody>"
+    head = "".join(f'<th scope="col">{name}</th>' for name in FREQUENCY_HEAD)
+    cells = ["".join(map('<td data-label="{}">{}</td>'.format, FREQUENCY_HEAD, row)) for row in rows]
+    return f"<thead><tr>{head}</tr></thead><tbody><tr>{'</tr><tr>'.join(cells)}</tr></tbody>"
 
 
 def _rest(view: View) -> str:
@@ -218,22 +208,21 @@ def _cost(case: Case) -> str:
     )
     return (
         f"{conclusion.parameters:,} circuit parameters make {conclusion.events:,} events; the kernel used "
-        f"{operations:,} operations, {ratio(operations, conclusion.parameters)} per parameter. Brute force takes "
-        f"{brute:,} multiply-adds after folding, {ratio(brute, conclusion.parameters)} per parameter."
+        f"{operations:,} operations, {operations / conclusion.parameters:,.0f} per parameter. Brute force takes "
+        f"{brute:,} multiply-adds after folding, {brute / conclusion.parameters:,.0f} per parameter."
     )
 
 
 def _figure(name: str, view: View) -> str:
     drawing = FIGURES[name]
     panels = [
-        inline_svg(data.decode("utf-8"), f"{name}{i}", drawing.title)
-        for i, data in enumerate(render_panels(name, view))
+        f'<div data-k="{k}">{inline_svg(data.decode("utf-8"), f"{name}{i}", drawing.title)}</div>'
+        for i, (k, data) in enumerate(render_panels(name, view))
     ]
     if not panels:
         return ""
-    kind = "panels" if len(panels) > 1 else "single"
     return (
-        f'<figure id="figure-{name}"><div class="{kind}">{"".join(panels)}</div>\n'
+        f'<figure id="figure-{name}"><div class="panels">{"".join(panels)}</div>\n'
         f"<figcaption><strong>{_text(drawing.title)}.</strong> {_text(drawing.caption)}</figcaption></figure>"
     )
 
@@ -257,6 +246,7 @@ def _data(view: View) -> dict[str, object]:
     form, errors = closed_table(evidence), error_by_offset(view)
     proved = evidence.margins > 0
     rules = {rule.frequency: rule for rule in conclusion.quadrature}
+    share = {f.frequency: f.share for f in view.mechanism.frequencies}
     return {
         "p": p,
         "input": list(view.input),
@@ -275,10 +265,8 @@ def _data(view: View) -> dict[str, object]:
                 "share": _short(w.share, 6),
                 "turn": _short((w.psi - w.common) % 1.0, 5),
                 "bound": at_most(rules[w.frequency].bound),
-                "naive": f"{NAIVE:.3f}",
-                "times": f"{1 / number(rules[w.frequency].relative_bound):.0f}",
-                "network": at_most(rules[w.frequency].network_error),
-                "size": at_least(rules[w.frequency].amplitude),
+                "times": 1 / number(rules[w.frequency].relative_bound),
+                "logits": share[w.frequency],
             }
             for w in wheels(case.circuit, case.certificate)
         ],

@@ -56,8 +56,7 @@
       [integral.toFixed(5), "the integral under the curve, 1/3π: infinitely many neurons"],
       [sum.toFixed(5), `the sum of the ${boxes.length} rectangles at ${a} + ${b} (drawn in float64, pure cosines)`],
       [two((sum - integral) / integral * 100) + " %", "off here"],
-      [`≤ ${w.bound}`, `proved at every input, for weights that sum to 2π: ${w.times} times less than ${w.naive}, the bound for unknown phases`],
-      [`≤ ${w.network}`, `logits between the network's own wave and the formula's, which is ${w.size} high or more`]]) {
+      [`≤ ${w.bound}`, `the error proved at every input, for weights that sum to 2π: ${w.times > 1 ? `${w.times.toFixed(1)} times less than` : "no better than"} 0.424, the bound for unknown phases`]]) {
       const line = say(reading, "p", "");
       say(line, "b", value);
       say(line, "span", words);
@@ -81,7 +80,7 @@
   };
   const layers = {
     certified: layer((g, i, x, y) => {
-      g.fillStyle = data.state[i] === 2 ? colour(data.margins[i] / top) : "#f3f5f7";
+      g.fillStyle = data.state[i] === 2 ? colour(data.margins[i] / top) : "transparent";
       g.fillRect(x, y, cell, cell);
       if (data.state[i] === 2) return;
       g.strokeStyle = g.fillStyle = data.state[i] ? "#c77700" : "#d55e00";
@@ -96,13 +95,14 @@
     }),
     explained: layer((g, i, x, y, d) => {
       const far = Math.min(1, 2 * data.deviations[i] / Math.max(1e-9, data.gap[d]));
-      g.fillStyle = data.explained[d] ? `rgb(${[0, 1, 2].map((c) => Math.round([0, 84, 140][c] + ([214, 232, 243][c] - [0, 84, 140][c]) * far)).join(",")})` : "#eeeae4";
+      g.fillStyle = data.explained[d] ? `rgb(${[0, 1, 2].map((c) => Math.round([0, 84, 140][c] + ([214, 232, 243][c] - [0, 84, 140][c]) * far)).join(",")})` : "transparent";
       g.fillRect(x, y, cell, cell);
     }),
   };
   const paint = () => {
     for (const name of ["certified", "explained"]) {
       const canvas = byId(name), g = canvas.getContext("2d"), x = chosen.a * cell, y = (p - 1 - chosen.b) * cell, w = Math.max(2, cell / 5);
+      g.clearRect(0, 0, canvas.width, canvas.height);
       g.drawImage(layers[name], 0, 0);
       for (const [width, ink] of [[2 * w, "#000"], [w, "#fff"]]) {
         g.lineWidth = width;
@@ -179,18 +179,20 @@
     byId(`slide-${name}`).max = p - 1;
     byId(`slide-${name}`).addEventListener("input", (event) => choose(...(name === "a" ? [Number(event.target.value), chosen.b] : [chosen.a, Number(event.target.value)])));
   }
-  const widest = data.wheels.reduce((best, w, i) => (Number(w.size) > Number(data.wheels[best].size) ? i : best), 0);
-  chosen.wheel = widest;
-  data.wheels.forEach((w, i) => {
-    const button = say(byId("tabs"), "button", `k = ${w.k}`);
+  const all = (selector) => document.querySelectorAll(selector);
+  const turn = (i) => {
+    chosen.wheel = i;
+    all("[data-k]").forEach((e) => { e.hidden = ![0, data.wheels[i].k].includes(Number(e.dataset.k)); });
+    all(".tabs button").forEach((e) => e.setAttribute("aria-pressed", Number(e.value) === i));
+    rectangles();
+  };
+  all(".tabs").forEach((tabs) => data.wheels.forEach((w, i) => {
+    const button = say(tabs, "button", `k = ${w.k}`);
     button.type = "button";
-    button.setAttribute("aria-pressed", i === widest);
-    button.addEventListener("click", () => {
-      chosen.wheel = i;
-      byId("tabs").querySelectorAll("button").forEach((other, j) => other.setAttribute("aria-pressed", i === j));
-      rectangles();
-    });
-  });
+    button.value = i;
+    button.addEventListener("click", () => turn(i));
+  }));
+  if (data.wheels.length) turn(data.wheels.reduce((best, w, i) => (w.logits > data.wheels[best].logits ? i : best), 0));
   const bar = byId("scale").getContext("2d");
   for (let x = 0; x < 200; x += 1) {
     bar.fillStyle = colour(x / 199);
