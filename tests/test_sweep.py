@@ -105,7 +105,7 @@ def test_only_what_kills_its_process_fails() -> None:
 def cluster() -> Iterator[LocalCluster]:
     """Two worker processes, which are started again when they die."""
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
     ):
         yield cluster

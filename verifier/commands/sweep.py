@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from verifier.cli import BAD_INPUT, FAILED, OK
 from verifier.commands.certify import MOST_JOBS, models_in
 from verifier.commands.check import SEMANTICS, STRATEGIES
-from verifier.commands.import_ import add_source_arguments, reading
+from verifier.commands.import_ import add_operation_argument, add_source_arguments, reading
 from verifier.console import add_output_arguments, emit_json, print_table, progress, say
 from verifier.errors import InputError
 
@@ -37,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", action="store_true", help="draw OUT/rows.svg as well")
     parser.add_argument("--strategy", choices=STRATEGIES, help="how it is proved; default linear, then exact")
     parser.add_argument("--semantics", choices=SEMANTICS, help="default binary32")
+    add_operation_argument(parser)
     add_source_arguments(parser)
     add_output_arguments(parser)
 
