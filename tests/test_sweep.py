@@ -101,7 +101,7 @@ def test_only_what_kills_its_process_fails() -> None:
     assert found == {item: f"{item} done" for item in ("a", "once", "b")}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     """Two worker processes, which are started again when they die."""
     with (
