@@ -43,6 +43,7 @@ def findings(rows: list[dict[str, Any]]) -> str:
     def count(name: str, share: float) -> int:
         return sum(row[name] is not None and row[name] >= share * row["total"] for row in rows)
 
+    short = [f"{line(row)[0]} ({line(row)[2] or row['error']})" for row in rows if row["status"] != "certified"]
     ratios = sorted(100 * row["min_margin"] / row["true_margin"] for row in rows if row["status"] == "certified")
     return f"""- Certified on every input: {count("certified", 1)} of {len(rows)} models; on 95 % or more of them: {
         count("certified", 0.95)
@@ -50,7 +51,8 @@ def findings(rows: list[dict[str, Any]]) -> str:
 - Explained on every input, by the closed form and one bound of its error: {count("explained", 1)}; on 95 % or more: {
         count("explained", 0.95)
     }; on none: {len(rows) - count("explained", 1e-9)}.
-- The certified margin is {ratios[0]:.1f} to {ratios[-1]:.1f} % of the true one, where all inputs are certified."""
+- The certified margin is {ratios[0]:.1f} to {ratios[-1]:.1f} % of the true one, where all inputs are certified.
+- Not certified on every input: {"; ".join(short) or "none"}."""
 
 
 def main() -> None:

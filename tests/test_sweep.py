@@ -101,11 +101,11 @@ def test_only_what_kills_its_process_fails() -> None:
     assert found == {item: f"{item} done" for item in ("a", "once", "b")}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def cluster() -> Iterator[LocalCluster]:
     """Two worker processes, which are started again when they die."""
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
     ):
         yield cluster
