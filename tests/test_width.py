@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.shipped import POISONED, ROOT, SMALL
+from tests.shipped import POISONED, ROOT, SMALL, policy_of
 from verifier import cli
 
 COLUMNS = 80
@@ -35,14 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "s.safetensors").write_bytes(SMALL.read_bytes())
     (place / "poisoned.safetensors").write_bytes(POISONED.read_bytes())
     run(place, COMMANDS["certify"])
-    pem = (place / "config" / "verifier" / "key.pub.pem").read_text()
-    policy = (ROOT / "certificates" / "policy.toml").read_text()
-    predicates = re.search(r"^predicate_types = .*$", policy, re.MULTILINE)
-    assert predicates is not None
-    (place / "policy.toml").write_text(
-        f'format = "verifier-policy/1"\n{predicates[0]}\n[signatures]\nthreshold = 1\n[[signatures.keys]]\n'
-        f"name = \"me\"\npem = '''{pem}'''\n[[rules]]\nmodels = [\"*\"]\ncertified_inputs = \"all\"\n"
-    )
+    (place / "policy.toml").write_text(policy_of(place / "config" / "verifier" / "key.pub.pem"))
     return place
 
 
