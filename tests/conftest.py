@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 SLOW = (HealthCheck.too_slow,)
 
@@ -14,6 +14,7 @@ settings.register_profile("ci", derandomize=True, database=None, deadline=None, 
 settings.register_profile("dev", deadline=None, suppress_health_check=SLOW)
 settings.register_profile("soundness", max_examples=10_000, deadline=None, suppress_health_check=SLOW)
 settings.register_profile(
-    "mutation", max_examples=30, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW
-)
+    "mutation", max_examples=12, derandomize=True, database=None, deadline=None, suppress_health_check=SLOW,
+    phases=(Phase.explicit, Phase.generate),  # a failure is enough: it is not made smaller
+)  # fmt: skip
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

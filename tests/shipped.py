@@ -16,6 +16,7 @@ from verifier.formats import import_file
 from verifier.kernel import Conclusion, Dyadic, Evidence
 from verifier.kernel.claim import ADDITION
 from verifier.model import FoldedCircuit, circuit_for, decode
+from verifier.proof.keys import read_public_key
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = ROOT / "models"
@@ -110,3 +111,20 @@ def truth(path: Path) -> Truth:
     if circuit.S2 is not None:
         logits += circuit.S2[:, None, :]
     return Truth(circuit.p, circuit, logits)
+
+
+def policy_of(key: Path) -> str:
+    """A policy that asks for everything and trusts one key."""
+    pem = read_public_key(key).pem.decode()
+    return f"""format = "verifier-policy/1"
+predicate_types = ["https://modular-addition-verifier.invalid/proof/v2"]
+[signatures]
+threshold = 1
+[[signatures.keys]]
+name = "release"
+pem = '''{pem}'''
+[[rules]]
+models = ["*"]
+certified_inputs = "all"
+semantics = ["binary32"]
+"""

@@ -48,21 +48,25 @@ class Case:
     def files(self, certified: int = 0) -> tuple[bytes, bytes, bytes]:
         """The bytes of the model, the claim and the certificate."""
         model = self.model
-        digest = hashlib.sha256(model).hexdigest()
-        claim = {
-            "format": "verifier-claim/2",
-            "task": "(a + b) mod p",
-            "p": self.p,
-            "model_sha256": digest,
-            "strategy": self.strategy,
-            "semantics": self.semantics,
-            "certified_inputs": certified,
-        }
-        certificate = {**self.certificate, "model_sha256": digest}
-        return model, json.dumps(claim).encode(), json.dumps(certificate).encode()
+        certificate = {**self.certificate, "model_sha256": hashlib.sha256(model).hexdigest()}
+        claim = claim_of(model, self.p, self.strategy, self.semantics, certified)
+        return model, claim, json.dumps(certificate).encode()
 
     def with_certificate(self, certificate: dict[str, Any]) -> Case:
         return replace(self, certificate=certificate)
+
+
+def claim_of(model: bytes, p: int, strategy: str = "linear", semantics: str = "real", certified: int = 0) -> bytes:
+    claim = {
+        "format": "verifier-claim/2",
+        "task": "(a + b) mod p",
+        "p": p,
+        "model_sha256": hashlib.sha256(model).hexdigest(),
+        "strategy": strategy,
+        "semantics": semantics,
+        "certified_inputs": certified,
+    }
+    return json.dumps(claim).encode()
 
 
 def tensor_file(

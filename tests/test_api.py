@@ -15,7 +15,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 import verifier
-from tests.shipped import POISONED, ROOT, SMALL, truth
+from tests.shipped import POISONED, ROOT, SMALL, policy_of, truth
 from verifier import api, cli
 from verifier.model import Model, fold, read_native
 from verifier.proof.keys import generate, write_signing_key
@@ -187,21 +187,8 @@ def test_signed_saved_and_verified(
     key = tmp_path / "key.pem"
     write_signing_key(key, generate())
     place = small.sign(key).save(tmp_path / "certificates")
-    pem = (tmp_path / "key.pub.pem").read_text()
     policy = tmp_path / "policy.toml"
-    policy.write_text(
-        f"""format = "verifier-policy/1"
-predicate_types = ["{predicate_type()}"]
-[signatures]
-threshold = 1
-[[signatures.keys]]
-name = "release"
-pem = '''{pem}'''
-[[rules]]
-models = ["*"]
-certified_inputs = "all"
-"""
-    )
+    policy.write_text(policy_of(tmp_path / "key.pub.pem"))
     verified = verifier.verify(place, model=SMALL, policy=policy)
     assert verified.rechecked
     monkeypatch.chdir(ROOT)
@@ -209,12 +196,6 @@ certified_inputs = "all"
     policy.write_text(policy.read_text().replace('certified_inputs = "all"', 'min_margin = "1e9"'))
     with pytest.raises(verifier.VerifierError):
         verifier.verify(place / "proof.sigstore.json", model=SMALL, policy=policy)
-
-
-def predicate_type() -> str:
-    from verifier.proof.documents import PREDICATE_TYPE
-
-    return PREDICATE_TYPE
 
 
 def test_errors_are_the_command_line_s_sentences(capsys: pytest.CaptureFixture[str]) -> None:

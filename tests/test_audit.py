@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.oracle import concluded, rule
-from tests.strategies import random_case
+from tests.strategies import claim_of, random_case
 from verifier.audit import audit
 from verifier.errors import InputError
 from verifier.explainer import explain
@@ -36,16 +36,8 @@ def concluded_about(path: Path, strategy: str = "linear", share: int = 1) -> tup
     network, digest = read_native(path), hashlib.sha256(model).hexdigest()
     circuit, own = circuit_for(ADDITION, network)
     certificate = explain(circuit, digest, activations=own)
-    claim = {
-        "format": "verifier-claim/2",
-        "task": "(a + b) mod p",
-        "p": circuit.p,
-        "model_sha256": digest,
-        "strategy": strategy,
-        "semantics": "binary32",
-        "certified_inputs": circuit.p**2 * share,
-    }
-    found = check(model, json.dumps(claim).encode(), certificate).conclusion
+    claim = claim_of(model, circuit.p, strategy, "binary32", circuit.p**2 * share)
+    found = check(model, claim, certificate).conclusion
     return model, certificate, json.dumps(found.document())
 
 

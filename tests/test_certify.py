@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.shipped import POISONED, SMALL
+from tests.shipped import POISONED, SMALL, policy_of
 from verifier import cli, prove
 from verifier.model import FoldedCircuit, write_model
-from verifier.proof.keys import generate, read_public_key, write_signing_key
+from verifier.proof.keys import generate, write_signing_key
 
 INPUTS = 23**2
 PARTS = ("certificate.json", "claim.json", "proof.sigstore.json")
@@ -59,23 +59,6 @@ def verifier(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below `folder`."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def policy_of(key: Path) -> str:
-    """A policy that asks for everything and trusts one key."""
-    pem = read_public_key(key).pem.decode()
-    return f"""format = "verifier-policy/1"
-predicate_types = ["https://modular-addition-verifier.invalid/proof/v2"]
-[signatures]
-threshold = 1
-[[signatures.keys]]
-name = "release"
-pem = '''{pem}'''
-[[rules]]
-models = ["*"]
-certified_inputs = "all"
-semantics = ["binary32"]
-"""
 
 
 def make_key(folder: Path, name: str = "other") -> Path:

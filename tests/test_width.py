@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.formats.format_samples import lens_state, memory
-from tests.shipped import POISONED, ROOT, SMALL
+from tests.shipped import POISONED, ROOT, SMALL, policy_of
 from verifier import cli
 
 COLUMNS = 80
@@ -49,14 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "poisoned.safetensors").write_bytes(POISONED.read_bytes())
     torch.save(lens_state(memory(5)), place / "s.pt")
     run(place, COMMANDS["certify"])
-    pem = (place / "config" / "verifier" / "key.pub.pem").read_text()
-    policy = (ROOT / "certificates" / "policy.toml").read_text()
-    predicates = re.search(r"^predicate_types = .*$", policy, re.MULTILINE)
-    assert predicates is not None
-    (place / "policy.toml").write_text(
-        f'format = "verifier-policy/1"\n{predicates[0]}\n[signatures]\nthreshold = 1\n[[signatures.keys]]\n'
-        f"name = \"me\"\npem = '''{pem}'''\n[[rules]]\nmodels = [\"*\"]\ncertified_inputs = \"all\"\n"
-    )
+    (place / "policy.toml").write_text(policy_of(place / "config" / "verifier" / "key.pub.pem"))
     return place
 
 

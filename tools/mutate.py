@@ -1,11 +1,12 @@
 """Mutation testing of the kernel: change one operator, constant or term at a time, and see whether a test notices.
 
-    python tools/mutate.py MODULE... [--out FILE] [--every N] [--start M] [--again FILE] [--seconds S]
+    python tools/mutate.py MODULE... [--out FILE] [--every N] [--start M] [--again] [--seconds S] [--table]
 
-Each mutant runs in a fork of this process, in which everything but the kernel is already imported. A mutant is *killed*
-when a test of its module fails or runs out of time. Otherwise it is run on a fixed sample of circuits and compared with
-the kernel: *same* (no number changed), *looser* (no bound became stronger: still sound) or *tighter* (some
-bound became stronger and no test objected: each of these has to be explained).
+Each mutant runs in a fork of this process, in which everything but the kernel is already imported. It is *killed* when
+a test fails, or runs out of time or memory: first the tests of its module, then the digests of 60 conclusions. *By
+digests* counts those that only the stored digests notice: the mutant changes a number of a conclusion, and no test of
+its module showed that the number is false. What is listed in `mutants_equivalent.tsv` with a reason, and is killed
+nevertheless, is an error; everything else that no test kills *survived*.
 """
 
 from __future__ import annotations
@@ -18,12 +19,10 @@ import importlib.abc
 import importlib.util
 import json
 import os
-import pickle
-import random
-import signal
+import resource
 import sys
-import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -31,18 +30,33 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = ROOT / "verifier" / "kernel"
-ARRAYS, EVENTS, REGRESSIONS, THEOREMS = (
-    f"tests/kernel/test_kernel_{name}.py" for name in ("arrays", "events", "regressions", "theorems")
-)
-SAMPLE = ((REGRESSIONS,), (THEOREMS,))
-TESTS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "arrays": ((ARRAYS, "-k", "not tables"), *SAMPLE),
-    "tables": ((ARRAYS, "-k", "error"), *SAMPLE),
-    "events": ((EVENTS,), *SAMPLE),
-    **dict.fromkeys(("check", "circuit", "closed_form", "directions", "enclosure", "logits", "quadrature"), SAMPLE),
+EQUIVALENT = Path(__file__).with_name("mutants_equivalent.tsv")
+ARRAYS, EVENTS, STAGES, FORMS, REGRESSIONS, THEOREMS, DETERMINISM, TRANSFORMERS = (
+    f"tests/kernel/test_kernel_{name}.py"
+    for name in (
+        "arrays", "events", "stages", "forms", "regressions", "theorems", "determinism", "transformers"
+    )
+)  # fmt: skip
+ATTENTION = "tests/kernel/test_attention.py"
+LIMITS = (STAGES, "-k", "capacit")
+OWN: dict[str, tuple[tuple[str, ...], ...]] = {
+    "arrays": ((ARRAYS, "-k", "products_are or binary64 or rounding or shifts or largest"), LIMITS),
+    "tables": ((ARRAYS, "-k", "error"),),
+    "balls": ((STAGES, "-k", "tables or theorem_q"), (FORMS,)),
+    "enclosure": ((STAGES, "-k", "enclosures or capacit"),),
+    "events": ((EVENTS,),),
+    "directions": ((STAGES, "-k", "lemma_b or lanes or capacit"),),
+    "closed_form": ((STAGES, "-k", "lemma_i"), (REGRESSIONS, "-k", "closed_form")),
+    "quadrature": ((STAGES, "-k", "theorem_q"), (REGRESSIONS, "-k", "omega")),
+    "circuit": ((STAGES, "-k", "lemma_k or attention or coarser"), (ATTENTION,)),
+    "logits": (LIMITS,),
+    "floating_point": ((STAGES, "-k", "theorem_f"), (ATTENTION,)),
+    **dict.fromkeys(("certificate", "claim", "forms", "model_file"), ((FORMS,),)),
+    **dict.fromkeys(("attention", "learned"), ((ATTENTION,), (TRANSFORMERS,))),
+    **dict.fromkeys(("check", "conclusion", "cost"), ((REGRESSIONS,), (THEOREMS, "-k", "claim or wrong or sentence"))),
 }
-TIMEOUT = 150
-CASES = 60
+DIGESTS = (DETERMINISM, "-k", "stored")
+SECONDS, BYTES = 20, 8 << 30  # of a mutant's tests, of processor time and of address space
 SILENT = {"add", "observe", "require", "require_capacity"}  # cost.add, progress, and the texts of rejections
 
 
@@ -52,14 +66,15 @@ class Mutator(ast.NodeTransformer):
     def __init__(self, wanted: int) -> None:
         self.wanted = wanted
         self.count = 0
+        self.line = 0
         self.what = ""
 
     def _offer(self, node: ast.AST, other: ast.AST, what: str) -> ast.AST:
         self.count += 1
         if self.count - 1 != self.wanted:
             return node
-        line = getattr(node, "lineno", 0)
-        self.what = f"line {line}: {what}: {ast.unparse(node)}  ->  {ast.unparse(other)}"
+        self.line, column = getattr(node, "lineno", 0), getattr(node, "col_offset", 0)
+        self.what = f"{column} {what}: {ast.unparse(node)}  ->  {ast.unparse(other)}"
         return ast.copy_location(other, node)
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
@@ -186,14 +201,14 @@ class Mutator(ast.NodeTransformer):
 
 
 def mutants(source: str) -> Iterator[tuple[str, str]]:
-    """Every mutant as (description, source)."""
-    wanted = 0
+    """Every mutant as (its line, the column and what is changed; source)."""
+    wanted, lines = 0, source.splitlines()
     while True:
         mutator = Mutator(wanted)
         tree = ast.fix_missing_locations(mutator.visit(ast.parse(source)))
         if not mutator.what:
             return
-        yield mutator.what, ast.unparse(tree)
+        yield f"{lines[mutator.line - 1].strip()} @ {mutator.what}", ast.unparse(tree)
         wanted += 1
 
 
@@ -212,144 +227,100 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.source, f"<mutant of {self.name}>", "exec"), module.__dict__)
 
 
-def _fork(work: Any, timeout: float) -> int:
-    """Exit status of `work` in a fork; 98 when it ran out of time."""
+def _passes(module: str, source: str, arguments: Sequence[str]) -> bool:
+    """Whether tests pass with a mutated module, in a fork."""
+    import pytest
+
     child = os.fork()
     if child == 0:
-        signal.alarm(int(timeout))
         status = 97
         try:
-            os.setpgid(0, 0)
+            resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+            resource.setrlimit(resource.RLIMIT_AS, (BYTES, BYTES))
             with Path(os.devnull).open("w") as nothing:
                 os.dup2(nothing.fileno(), 1)
                 os.dup2(nothing.fileno(), 2)
-            status = work()
+            sys.meta_path.insert(0, _Finder(f"verifier.kernel.{module}", source))
+            # Without rewriting: hypothesis is already imported.
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--assert=plain", "--no-header"]
+            status = int(pytest.main([*options, *arguments]))
         finally:
             os._exit(status)
-    _, result = os.waitpid(child, 0)
-    return 98 if os.WIFSIGNALED(result) else os.waitstatus_to_exitcode(result)
+    return os.waitpid(child, 0)[1] == 0
 
 
-def _numbers() -> list[Any]:
-    """Every bound of a fixed sample, oriented so that smaller is looser."""
-    from tests.strategies import random_case
-    from verifier.kernel import Rejected, check
-
-    result: list[Any] = []
-    for seed in range(7000, 7000 + CASES):
-        try:
-            checked = check(*random_case(random.Random(seed)).files())
-        except Rejected as error:
-            result.append(error.reason.name)
-            continue
-        except Exception as error:
-            result.append(type(error).__name__)
-            continue
-        found, exponent = checked.conclusion, checked.evidence.exponent
-        numbers = [x * 2.0**exponent for row in checked.evidence.margins.tolist() for x in row]
-        accuracy, bounds = found.accuracy, [found.logits.max_error, found.closed_form.error]
-        numbers.append(found.closed_form.least_gap.mantissa * 2.0**exponent)
-        for rule in found.quadrature:
-            bounds += [rule.rectangle, rule.harmonic, rule.arc_sum, rule.bound, rule.relative_bound, rule.network_error]
-            numbers.append(rule.amplitude.mantissa * 2.0**rule.amplitude.exponent)
-        for term in found.logits.budget.values():
-            bounds += list(term.values()) if isinstance(term, dict) else [term]
-        for low, high in filter(None, (accuracy.true_min_margin, accuracy.max_deviation)):
-            numbers.append(low.mantissa * 2.0**low.exponent)
-            bounds.append(high)
-        result.append(numbers + [-x.mantissa * 2.0**x.exponent for x in bounds])
-    return result
+def run(module: str, source: str) -> str:
+    """Which tests kill a mutant: `killed` (its module's), `digests`, or `survived`."""
+    groups = [*(("killed", tests) for tests in OWN[module]), ("digests", DIGESTS)]
+    return next((x for x, tests in groups if not _passes(module, source, tests)), "survived")
 
 
-def _compare(baseline: list[Any]) -> int:
-    looser = tighter = False
-    for old, new in zip(baseline, _numbers(), strict=True):
-        if isinstance(old, str) or isinstance(new, str) or len(old) != len(new):
-            looser |= old != new and isinstance(new, str)
-            tighter |= old != new and not isinstance(new, str)
-            continue
-        looser |= any(y < x for x, y in zip(old, new, strict=True))
-        tighter |= any(y > x for x, y in zip(old, new, strict=True))
-    return 3 if tighter else 2 if looser else 1
+def equivalent() -> set[tuple[str, str]]:
+    """Mutants that change nothing, by module and description."""
+    rows = [line.split("\t") for line in EQUIVALENT.read_text().splitlines()[1:]]
+    if any(len(row) != 3 or not all(row) for row in rows):
+        raise SystemExit(f"{EQUIVALENT.name}: a row is not module, mutant, reason")
+    return {(row[0], row[1]) for row in rows}
 
 
-def run(module: str, source: str, baseline: list[Any]) -> str:
-    import pytest
-
-    finder = _Finder(f"verifier.kernel.{module}", source)
-
-    def test(arguments: tuple[str, ...]) -> int:  # without rewriting: hypothesis is already imported
-        sys.meta_path.insert(0, finder)
-        return int(
-            pytest.main(
-                ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--assert=plain", "--no-header", *arguments]
-            )
-        )
-
-    def classify() -> int:
-        sys.meta_path.insert(0, finder)
-        return _compare(baseline)
-
-    for arguments in TESTS[module]:
-        status = _fork(lambda arguments=arguments: test(arguments), TIMEOUT)
-        if status != 0:
-            return "timeout" if status == 98 else "killed"
-    return {1: "same", 2: "looser", 3: "tighter"}.get(_fork(classify, TIMEOUT), "killed")
-
-
-def _baseline() -> list[Any]:
-    with tempfile.NamedTemporaryFile() as file:
-        name = file.name
-
-        def work() -> int:
-            Path(name).write_bytes(pickle.dumps(_numbers()))
-            return 0
-
-        if _fork(work, 600) != 0:
-            raise SystemExit("the sample does not run")
-        result: list[Any] = pickle.loads(Path(name).read_bytes())
-        return result
+def table(results: Sequence[dict[str, Any]]) -> str:
+    """By module: mutants, killed, of those by digests only, equivalent, survived."""
+    rows = ["| module | mutants | killed | by digests only | equivalent | survived |", "| --- " + "| ---: " * 5 + "|"]
+    for module in sorted({x["module"] for x in results}):
+        found = Counter(x["verdict"] for x in results if x["module"] == module)
+        killed = found["killed"] + found["digests"]
+        counts = (found.total(), killed, found["digests"], found["equivalent"], found["survived"])
+        rows.append(f"| {module} | " + " | ".join(map(str, counts)) + " |")
+    return "\n".join(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("modules", nargs="*", default=sorted(TESTS), metavar="MODULE")
+    parser.add_argument("modules", nargs="*", default=sorted(OWN), metavar="MODULE")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "mutants.jsonl")
     parser.add_argument("--every", type=int, default=1, help="only every N-th mutant")
     parser.add_argument("--start", type=int, default=0, help="the first of them")
-    parser.add_argument("--again", type=Path, help="a file of results: only those that no test killed there")
+    parser.add_argument("--again", action="store_true", help="only those that survived before, by the file of results")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no mutant after so long")
+    parser.add_argument("--table", action="store_true", help="only print the table of the results that are there")
     arguments = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     os.environ |= {"HYPOTHESIS_PROFILE": "mutation", "OPENBLAS_NUM_THREADS": "1", "VERIFIER_TRIALS": "150"}
-    for name in ("numpy", "mpmath", "flint", "pytest", "hypothesis", "hypothesis.strategies"):
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    for name in ("numpy", "scipy.sparse", "mpmath", "flint", "pytest", "hypothesis", "hypothesis.strategies"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    again = None
-    if arguments.again:
-        results = map(json.loads, arguments.again.read_text().splitlines())
-        again = {(x["module"], x["index"]) for x in results if x["verdict"] not in ("killed", "timeout")}
-    baseline = _baseline()
     arguments.out.parent.mkdir(exist_ok=True)
-    start = time.monotonic()
+    done: dict[tuple[str, str], dict[str, Any]] = {}
+    if arguments.out.exists():
+        rows = map(json.loads, arguments.out.read_text().splitlines())
+        done = {(x["module"], x["what"]): x for x in rows}
+    start, known, wrong = time.monotonic(), equivalent(), list[str]()
     with arguments.out.open("a") as out:
-        for module in arguments.modules:
-            if again is not None and module not in {name for name, _ in again}:
-                continue
+        for module in () if arguments.table else arguments.modules:
             source = (KERNEL / f"{module}.py").read_text()
-            if run(module, source, baseline) != "same":
+            if run(module, source) != "survived":
                 raise SystemExit(f"{module}: its tests fail without any mutation")
             for index, (what, mutated) in enumerate(mutants(source)):
                 if index < arguments.start or (index - arguments.start) % arguments.every:
                     continue
-                if again is not None and (module, index) not in again:
+                if arguments.again and done.get((module, what), {"verdict": "survived"})["verdict"] != "survived":
                     continue
                 if time.monotonic() - start > arguments.seconds:
-                    return
-                verdict = run(module, mutated, baseline)
-                out.write(json.dumps({"module": module, "index": index, "verdict": verdict, "what": what}) + "\n")
+                    break
+                verdict = run(module, mutated)
+                if (module, what) in known:
+                    wrong += [f"{module}: {what}"] if verdict != "survived" else []
+                    verdict = "equivalent" if verdict == "survived" else verdict
+                done[module, what] = {"module": module, "verdict": verdict, "what": what}
+                out.write(json.dumps(done[module, what]) + "\n")
                 out.flush()
+    names = {name for name, _ in done}
+    now = {(name, what) for name in names for what, _ in mutants((KERNEL / f"{name}.py").read_text())}
+    print(table([row for key, row in done.items() if key in now]))
+    if wrong:
+        raise SystemExit("\n".join(["listed as equivalent, but killed:", *wrong]))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.formats.format_samples import random_model
+from tests.strategies import claim_of
 from verifier import kernel
 from verifier.attention_words import attention_failure, attention_words
 from verifier.errors import InputError
@@ -60,17 +61,8 @@ def checked(imported: Any, strategy: str, semantics: str = "binary32") -> dict[s
     digest, p = hashlib.sha256(data).hexdigest(), model.p
     circuit, run = circuit_for(model.task, model)
     certificate = explain(circuit, digest, activations=run)
-    claim = {
-        "format": "verifier-claim/2",
-        "task": "(a + b) mod p",
-        "p": p,
-        "model_sha256": digest,
-        "strategy": strategy,
-        "semantics": semantics,
-        "certified_inputs": p * p,
-    }
     try:
-        found = kernel.check(data, json.dumps(claim).encode(), certificate)
+        found = kernel.check(data, claim_of(data, p, strategy, semantics, p * p), certificate)
     except Rejected as error:
         assert error.findings is not None, error
         found = error.findings

@@ -10,7 +10,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from verifier.kernel import Reason, Rejected, arrays, tables
@@ -91,9 +91,14 @@ def test_products_do_not_depend_on_threads() -> None:
 def test_rounding(value: int, bits: int) -> None:
     if abs(value) + (1 << bits >> 1) >= 1 << 62:
         return
+    values = array([value])
+    assert rounded(values, 0) is values
     assert abs(Fraction(int(rounded(array([value]), bits)[0])) - Fraction(value, 1 << bits)) <= Fraction(1, 2)
 
 
+@example(1 << 62, 0)
+@example(1 << 61, 0)
+@example(1 << 62, -63)
 @given(st.integers(-(1 << 61), 1 << 61), st.integers(-80, 80))
 def test_shifts(value: int, bits: int) -> None:
     exact = value << bits if bits >= 0 else value >> -bits

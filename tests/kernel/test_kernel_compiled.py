@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 
 import numpy as np
 import pytest
 
 from benchmarks.synthetic import synthetic
+from tests.strategies import claim_of
 from verifier.explainer import explain
 from verifier.kernel import check, events
-from verifier.kernel.claim import ADDITION
 from verifier.model import encode_circuit
 
 pytestmark = pytest.mark.skipif(events.COMPILED is None, reason="there was no compiler: only the array code runs")
@@ -22,16 +21,7 @@ def test_conclusions_and_evidence_are_the_same(monkeypatch: pytest.MonkeyPatch, 
     circuit = synthetic(p, 64)
     data = encode_circuit(circuit)
     digest = hashlib.sha256(data).hexdigest()
-    claim = {
-        "format": "verifier-claim/2",
-        "task": ADDITION,
-        "p": p,
-        "model_sha256": digest,
-        "strategy": strategy,
-        "semantics": "real",
-        "certified_inputs": 0,
-    }
-    files = data, json.dumps(claim).encode(), explain(circuit, digest, 0.5)
+    files = data, claim_of(data, p, strategy), explain(circuit, digest, 0.5)
     compiled = check(*files)
     monkeypatch.setattr(events, "COMPILED", None)
     arrays = check(*files)

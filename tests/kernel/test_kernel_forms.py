@@ -14,7 +14,7 @@ from tests.oracle import concluded
 from tests.strategies import random_case
 from verifier.audit import audit
 from verifier.kernel import Reason, Rejected
-from verifier.kernel.balls import fixed_point, scaled_ceiling
+from verifier.kernel.balls import _integer, fixed_point, scaled_ceiling
 from verifier.kernel.certificate import read_certificate
 from verifier.kernel.claim import read_claim
 from verifier.kernel.model_file import read_model
@@ -136,6 +136,8 @@ def test_wide_balls_are_not_rounded() -> None:
         fixed_point(wide, 30)
     with pytest.raises(Rejected):
         scaled_ceiling(flint.arb("nan"), 3)
+    with pytest.raises(Rejected):
+        _integer(wide)
     assert abs(fixed_point(flint.arb(0.5, 2.0**-70), 0)) <= 1
 
 

@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 
 from tests.oracle import attempt
-from tests.strategies import PHASE, Case, random_case, tensor_file
+from tests.strategies import PHASE, Case, claim_of, random_case, tensor_file
 from verifier.kernel import Reason, Rejected, check
 from verifier.kernel.closed_form import ClosedForm, Points
 from verifier.kernel.cost import Cost
-from verifier.kernel.directions import LaneSums
-from verifier.kernel.logits import prepare
 from verifier.kernel.quadrature import Nodes, quadratures
 
 
@@ -56,17 +54,6 @@ def test_a_closed_form_that_leaves_int64_is_refused() -> None:
     assert abs(int(table[0, 0]) - (1 << 55)) <= error[0] < 1 << 40
 
 
-@pytest.mark.parametrize("top", [1 << 59, (1 << 62) - 1])
-def test_logits_whose_differences_leave_int64_are_refused(top: int) -> None:
-    sums = np.zeros((3, 3, 3), dtype=np.int64)
-    sums[0, 0, 0] = top
-    with pytest.raises(Rejected) as refused:
-        prepare(LaneSums(None, sums, None, None, 0), 0)
-    assert refused.value.reason is Reason.CAPACITY
-    sums[0, 0, 0] = (1 << 59) - 1
-    assert prepare(LaneSums(None, sums, None, None, 0), 0).sums is sums
-
-
 def _tiny_transformer(p: int, heads: int, attention: str, scores: bool) -> bytes:
     kinds = "QKV" if scores else "V"
     tensors: dict[str, tuple[list[int], list[float]]] = {
@@ -92,15 +79,6 @@ def _files(p: int, model: bytes) -> tuple[bytes, bytes, bytes]:
     import hashlib
 
     digest = hashlib.sha256(model).hexdigest()
-    claim = {
-        "format": "verifier-claim/2",
-        "task": "(a + b) mod p",
-        "p": p,
-        "model_sha256": digest,
-        "strategy": "linear",
-        "semantics": "real",
-        "certified_inputs": 0,
-    }
     certificate = {
         "format": "verifier-certificate/2",
         "model_sha256": digest,
@@ -113,7 +91,7 @@ def _files(p: int, model: bytes) -> tuple[bytes, bytes, bytes]:
         "nodes": 64,
         "boxes": [],
     }
-    return model, json.dumps(claim).encode(), json.dumps(certificate).encode()
+    return model, claim_of(model, p), json.dumps(certificate).encode()
 
 
 @pytest.mark.parametrize("attention", [" ".join(["0:1"] * 64), "softmax 1"])

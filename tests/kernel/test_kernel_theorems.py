@@ -66,6 +66,13 @@ def test_climbing_towards_a_violation() -> None:
                 best, least = other, min(gap.margin, gap.deviation)
 
 
+def test_one_sentence_is_said_when_it_holds() -> None:
+    found = concluded(random_case(random.Random(209)))
+    assert found is not None
+    assert found.conclusion.closed_form.explains_all
+    assert "leads every other one by more than twice that" in found.conclusion.theorem()
+
+
 def _certified() -> Case:
     seed = 0
     while True:

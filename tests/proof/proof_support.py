@@ -245,6 +245,8 @@ class Case:
     certificate: bytes | None = field(default_factory=make_certificate)
     policy: Policy = field(default_factory=make_policy)
     recheck: bool = True
+    kernel: Kernel = KERNEL
+    observe: Observer = field(default=lambda step, done, total: None)
 
     def verify(self) -> Verified:
         return verify(
@@ -255,7 +257,8 @@ class Case:
             claim=self.claim,
             certificate=self.certificate,
             recheck=self.recheck,
-            kernel=KERNEL,
+            kernel=self.kernel,
+            observe=self.observe,
         )
 
 

@@ -17,6 +17,7 @@ from securesystemslib.signer._key import SSlibKey
 
 from tests.proof.proof_support import RELEASE, policy_text, sign
 from tests.proof.test_proof_verify import leaves, mutants
+from tests.strategies import claim_of
 from verifier.explainer.explanation import explain
 from verifier.kernel import Rejected, check, conclusion
 from verifier.kernel.forms import Json
@@ -83,17 +84,7 @@ def real() -> Real:
     model = SMALL.read_bytes()
     source = decode(model, SMALL.name)
     certificate = explain(fold(source), sha256(model))
-    claim = canonical.encode(
-        {
-            "format": "verifier-claim/2",
-            "task": "(a + b) mod p",
-            "p": source.p,
-            "model_sha256": sha256(model),
-            "strategy": "linear",
-            "semantics": "binary32",
-            "certified_inputs": source.p**2,
-        }
-    )
+    claim = claim_of(model, source.p, "linear", "binary32", source.p**2)
     concluded = check(model, claim, certificate).conclusion
     proof = make_proof(SMALL.name, model, claim, certificate, concluded.document(), RELEASE)
     return Real(SMALL.name, model, claim, certificate, proof)

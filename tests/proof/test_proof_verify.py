@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.proof.proof_support import (
-    KERNEL,
     MODEL,
     RELEASE,
     SECOND,
@@ -87,16 +86,8 @@ def test_without_recheck_the_kernel_is_not_run_and_the_result_says_so() -> None:
     statement: Any = make_statement()
     statement["predicate"]["conclusion"]["accuracy"]["min_margin"] = dyadic(1000, 0)
     for certificate in (make_certificate(), None):
-        verified = verify(
-            [sign(statement)],
-            policy=make_policy(),
-            model_name="p59-seed0.safetensors",
-            model=MODEL,
-            claim=make_claim(),
-            certificate=certificate,
-            recheck=False,
-            kernel=Kernel(broken, FakeRejection),
-        )
+        kernel = Kernel(broken, FakeRejection)
+        verified = Case(bundles=(sign(statement),), certificate=certificate, recheck=False, kernel=kernel).verify()
         assert not verified.rechecked
         assert verified.facts.min_margin == 1000
     other = failure(Case(bundles=(sign(statement),), certificate=b"other", recheck=False))
@@ -113,33 +104,15 @@ def test_a_kernel_that_breaks_proves_nothing(error: Exception) -> None:
     def broken(model: bytes, claim: bytes, certificate: bytes, observe: Observer) -> object:
         raise error
 
-    with pytest.raises(VerificationError) as caught:
-        verify(
-            [GOOD],
-            policy=make_policy(),
-            model_name="p59-seed0.safetensors",
-            model=MODEL,
-            claim=make_claim(),
-            certificate=make_certificate(),
-            kernel=Kernel(broken, FakeRejection),
-        )
-    assert (caught.value.step, caught.value.reason) == (7, Reason.BROKEN)
-    assert type(error).__name__ in caught.value.detail
+    found = failure(Case(kernel=Kernel(broken, FakeRejection)))
+    assert (found.step, found.reason) == (7, Reason.BROKEN)
+    assert type(error).__name__ in found.detail
 
 
 @pytest.mark.parametrize("document", [None, [], {}, {"a": 0.5}, "text"])
 def test_a_kernel_that_says_something_else_proves_nothing(document: object) -> None:
-    with pytest.raises(VerificationError) as caught:
-        verify(
-            [GOOD],
-            policy=make_policy(),
-            model_name="p59-seed0.safetensors",
-            model=MODEL,
-            claim=make_claim(),
-            certificate=make_certificate(),
-            kernel=Kernel(lambda *inputs: document, FakeRejection),
-        )
-    assert caught.value.reason in (Reason.DIFFERENT, Reason.BROKEN)
+    error = failure(Case(kernel=Kernel(lambda *inputs: document, FakeRejection)))
+    assert error.reason in (Reason.DIFFERENT, Reason.BROKEN)
 
 
 def test_true_is_not_one() -> None:
@@ -148,33 +121,15 @@ def test_true_is_not_one() -> None:
     changed: Any = conclude(MODEL, claim, certificate)
     changed["certificate"]["others"] = True
     assert changed == conclude(MODEL, claim, certificate)
-    with pytest.raises(VerificationError) as caught:
-        verify(
-            [GOOD],
-            policy=make_policy(),
-            model_name="p59-seed0.safetensors",
-            model=MODEL,
-            claim=claim,
-            certificate=certificate,
-            kernel=Kernel(lambda *inputs: changed, FakeRejection),
-        )
-    assert caught.value.reason is Reason.DIFFERENT
-    assert "conclusion.certificate.others" in caught.value.detail
-    assert "python 3.11.7" in caught.value.detail
+    error = failure(Case(claim=claim, certificate=certificate, kernel=Kernel(lambda *inputs: changed, FakeRejection)))
+    assert error.reason is Reason.DIFFERENT
+    assert "conclusion.certificate.others" in error.detail
+    assert "python 3.11.7" in error.detail
 
 
 def test_the_kernel_reports_progress() -> None:
     seen: list[tuple[str, int, int]] = []
-    verify(
-        [GOOD],
-        policy=make_policy(),
-        model_name="p59-seed0.safetensors",
-        model=MODEL,
-        claim=make_claim(),
-        certificate=make_certificate(),
-        kernel=KERNEL,
-        observe=lambda *step: seen.append(step),
-    )
+    Case(observe=lambda *step: seen.append(step)).verify()
     assert seen == [("check", 1, 1)]
 
 
