@@ -265,4 +265,4 @@ def test_out_means_the_same_in_every_command() -> None:
             if {"-o", "--out"} & set(action.option_strings):
                 assert action.option_strings == ["-o", "--out"], name
                 found.add(name)
-    assert found == {"import", "certify", "plot", "report"}
+    assert found == {"import", "certify", "plot", "report", "sweep"}
