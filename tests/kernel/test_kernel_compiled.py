@@ -23,7 +23,9 @@ def test_conclusions_and_evidence_are_the_same(monkeypatch: pytest.MonkeyPatch, 
     digest = hashlib.sha256(data).hexdigest()
     files = data, claim_of(data, p, strategy), explain(circuit, digest, 0.5)
     compiled = check(*files)
+    assert events.loop() == "compiled"
     monkeypatch.setattr(events, "COMPILED", None)
+    assert events.loop() == "arrays"
     arrays = check(*files)
     assert compiled.conclusion == arrays.conclusion
     for name in ("margins", "deviations", "sums"):

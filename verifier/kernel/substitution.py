@@ -93,16 +93,13 @@ def _proved(source: ModelFile, folded: Folded, sigma: Ints, found: Ints, waves: 
     table, frequencies = zeros(last, heads, 3, 3), list[int | None]()
     replaced, basis, half = sigma.copy(), _basis(p), (p - 1) // 2
     for head in range(heads):
-        own, k = found[:last, head], None
-        if head in folded.moves:
-            powers = (own * own * POWER).sum(axis=(0, 2, 3))
-            k = int(powers.argmax()) + 1 if waves and powers.any() else None
-            table[:, head] = own[:, k - 1] if k else own[:, 0] * (POWER == 0)
-            e = basis[[0, k or 1, half + (k or 1)]]
-            left = rounded(exact_product(np.ascontiguousarray(e.T), table[:, head], "a wave"), TABLE_BITS - FINER)
-            replaced[:, :, :last, head] = rounded(exact_product(left, e, "a wave"), TABLE_BITS + FINER).transpose(
-                1, 2, 0
-            )
+        own = found[:last, head]
+        powers = (own * own * POWER).sum(axis=(0, 2, 3))
+        k = int(powers.argmax()) + 1 if waves and powers.any() else None
+        table[:, head] = own[:, k - 1] if k else own[:, 0] * (POWER == 0)
+        e = basis[[0, k or 1, half + (k or 1)]]
+        left = rounded(exact_product(np.ascontiguousarray(e.T), table[:, head], "a wave"), TABLE_BITS - FINER)
+        replaced[:, :, :last, head] = rounded(exact_product(left, e, "a wave"), TABLE_BITS + FINER).transpose(1, 2, 0)
         frequencies.append(k)
     replaced[:, :, last] = (1 << SIGMA_BITS) - replaced[:, :, :last].sum(axis=2, dtype=np.int64)
     # Of one weight, in its units: half for its rounding, one and a half in 2^FINER for that of `left`, and the tables.
