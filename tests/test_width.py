@@ -34,12 +34,12 @@ COMMANDS = {
     "report": ("report", "s.safetensors", "-o", "report.html"),
     "audit": ("audit", "certificates/s/proof.sigstore.json", "--model", "s.safetensors"),
     "keygen": ("keygen", "--show"),
+    "init": ("init", "repo", "--force", "--source", f"https://git.example.org/a/verifier@{'0' * 40}"),
+    "publish": ("publish", *SIGNED, "-o", "published", "--force"),
     "sweep": ("sweep", "s.safetensors", "poisoned.safetensors", "-o", "rows"),
 }
 LONG = re.compile(r"\S{81,}|[0-9a-f]{64}|SHA256:\S+|\S*/\S+")
 """What may stand out: digests, fingerprints and paths."""
-MORE = {"init": (".", "--force"), "publish": (*SIGNED, "-o", "published", "--force")}
-COMMANDS |= {name: (name, *words) for name, words in MORE.items() if name in cli.COMMANDS}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "s.safetensors").write_bytes(SMALL.read_bytes())
     (place / "poisoned.safetensors").write_bytes(POISONED.read_bytes())
     torch.save(lens_state(memory(5)), place / "s.pt")
+    subprocess.run(["git", "init", "-q", place / "repo"], check=True)
     run(place, COMMANDS["certify"])
+    run(place, COMMANDS["init"])  # the second time, it says what to add to a file that is there
     (place / "policy.toml").write_text(policy_of(place / "config" / "verifier" / "key.pub.pem"))
     return place
 

@@ -32,7 +32,7 @@ def test_the_command_and_the_library_know_the_same_formats() -> None:
 def test_a_checkpoint_becomes_a_native_file(checkpoint: Path, capsys: Capture) -> None:
     out = checkpoint.with_name("native.safetensors")
     assert cli.main(["import", str(checkpoint), "-o", str(out)]) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert hashlib.sha256(out.read_bytes()).hexdigest() in text
     assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() in text
     for phrase in (
@@ -53,14 +53,14 @@ def test_an_assumption_is_said_everywhere(tmp_path: Path, capsys: Capture) -> No
     torch.save(first_position_state(), path)
     words = ["import", str(path), "-o", str(out)]
     assert cli.main(words) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert "attention softmax 1/sqrt(5)" in text
     assert "25 of 25 inputs" in text
     assert read_model(out).provenance["assumptions"] == []
     words.append("--force")
     assert cli.main([*words, "--attention", "1/2 1/2"]) == 0
-    text = capsys.readouterr().out
-    assert "note        with attention fixed at 1/2, 1/2: the network's own attention weights range from" in text
+    text = " ".join(capsys.readouterr().out.split())
+    assert "note with attention fixed at 1/2, 1/2: the network's own attention weights range from" in text
     assert "the original's weights agree with it with attention fixed at 1/2, 1/2" in text
     assert "by the original's own forward pass 25" in text
     assert read_model(out).provenance["assumptions"] == ["with attention fixed at 1/2, 1/2"]

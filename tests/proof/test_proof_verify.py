@@ -61,7 +61,7 @@ def test_what_make_proof_makes_is_verified() -> None:
     proof = make_proof("p59-seed0.safetensors", MODEL, claim, certificate, conclude(MODEL, claim, certificate), SECOND)
     verified = Case(bundles=(proof,), policy=make_policy((SECOND,))).verify()
     assert verified.statement.environment == environment()
-    assert set(environment()) == {"verifier", "python", "python-flint", "flint"}
+    assert set(environment()) == {"verifier", "python", "python-flint", "flint", "kernel-loop"}
     statement, keyids = open_signed([proof], make_policy((SECOND,)))
     assert (statement, keyids) == (verified.statement, (SECOND.public.keyid,))
 
