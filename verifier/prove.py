@@ -325,7 +325,7 @@ def prove(
         claim, *more = more
         outcome = _judge(source, claim, certificate, claim_name, observe)
     tried = read_claim(claim)
-    if not outcome.proved and tried.strategy == "linear" and not source.learned:
+    if not outcome.proved and tried.strategy != "exact":
         operation = next(name for name, task in TASKS.items() if task == tried.task)
         exact = Request(0, "exact", tried.semantics, operation).claims(source)[0]
         others["exact"] = _judge(source, exact, certificate, claim_name, observe)

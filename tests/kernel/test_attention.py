@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -13,9 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from verifier.kernel import Rejected, events
+from tests.strategies import claim_of
+from verifier.explainer import explain
+from verifier.kernel import Rejected, check, events
 from verifier.kernel.attention import SIGMA_BITS, pattern, weights
 from verifier.kernel.circuit import SKIP_SHIFT, Circuit, Folded, fold, quantise
+from verifier.kernel.claim import ADDITION
 from verifier.kernel.cost import Cost
 from verifier.kernel.directions import prepare_lanes
 from verifier.kernel.enclosure import plus
@@ -28,6 +32,7 @@ from verifier.model import (
     AttentionWeight,
     Model,
     Softmax,
+    circuit_for,
     encode,
 )
 
@@ -187,7 +192,7 @@ def test_the_dense_pass_is_the_definition_compiled_or_not(case: str) -> None:
     reached = [[parts[t][0].at(-circuit.pre_scale).values for parts in heads] for t in range(len(moved))]
     for table in (table for own in reached for table in own):
         more += np.abs(table).max(axis=0)
-    own, sums, _ = prepare_lanes(circuit, lanes, more, Cost())
+    own, sums, _ = prepare_lanes(circuit, lanes, circuit.p, more, Cost())
     before = sums.copy()
     _dense(circuit, moved, reached, source.positions, own, sums)
     for a, b in inputs(5):
@@ -308,3 +313,39 @@ def test_a_pattern_is_that_of_the_tokens_a_position_can_hold() -> None:
     embed, places = source.tensors["embed.W_E"], source.tensors["pos_embed.W_pos"]
     tokens = [plus(embed[:5], places[index : index + 1]) for index in range(2)]
     assert pattern(source, tokens, Cost()).ranges() == found[0]
+
+
+@pytest.mark.parametrize("case", LAYOUTS)
+@pytest.mark.parametrize("outputs", [5, 6])
+def test_the_exact_strategy_tells_right_from_wrong(case: str, outputs: int) -> None:
+    """Every input is proved right, proved wrong, or too near to tell; the least margin is in its interval."""
+    rng, right, wrong = np.random.default_rng(outputs), 0, 0
+    for seed in range(4):
+        model = network(LAYOUTS[case], seed, 0.5)
+        last = {"unembed.W_U": rng.normal(size=(D, outputs)), "unembed.b_U": rng.normal(size=outputs)}
+        if seed % 2:  # an answer that many inputs have
+            last["unembed.b_U"][seed] += 30
+        model = replace(model, tensors=model.tensors | {name: x.astype(np.float32) for name, x in last.items()})
+        data, p = encode(model), model.p
+        circuit, run = circuit_for(ADDITION, model)
+        certificate = explain(circuit, hashlib.sha256(data).hexdigest(), activations=run)
+        found = check(data, claim_of(data, p, "exact", "real", 0), certificate).conclusion.accuracy
+        leads, answers = {}, {}
+        for a, b in inputs(p):
+            logits = exact_run(model, a, b)[1]
+            leads[a, b] = logits[(a + b) % p] - np.delete(logits, (a + b) % p).max()
+            answers[a, b] = int(logits.argmax())
+        least = min(leads.values())
+        assert found.true_min_margin is not None
+        assert found.wrong is not None
+        low, high = (end.mantissa * 2.0**end.exponent for end in found.true_min_margin)
+        assert low - 1e-12 <= least <= high + 1e-12
+        assert high - low < 1e-4 * max(1, -low)
+        assert found.certified_inputs <= sum(lead > 0 for lead in leads.values())
+        for item in found.wrong:
+            assert answers[item.a, item.b] == item.answer != (item.a + item.b) % p
+            assert item.margin.mantissa * 2.0**item.margin.exponent <= -leads[item.a, item.b] + 1e-12
+        assert found.certified_inputs + len(found.wrong) >= p * p - 1
+        right, wrong = right + found.certified_inputs, wrong + len(found.wrong)
+    assert right >= 4
+    assert wrong > 20

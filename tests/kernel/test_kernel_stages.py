@@ -306,7 +306,7 @@ def lanes(seed: int) -> bool:
         truth = directions.exact_sums(found, events, Cost())
         try:
             sums = directions.linear_sums(found, u, events, Cost())
-            directions.prepare_lanes(found, u, ints([5] * n), Cost())
+            directions.prepare_lanes(found, u, found.p, ints([5] * n), Cost())
         except Rejected as error:  # the largest directions, and skips far above the neurons
             assert error.reason is Reason.CAPACITY
             return False

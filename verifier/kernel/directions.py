@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from verifier.kernel.arrays import Ints, exact_product, largest, require_capacity, rounded, shifted
+from verifier.kernel.arrays import Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
 from verifier.kernel.circuit import SKIP_SHIFT, Circuit
 from verifier.kernel.cost import Cost
 from verifier.kernel.events import Events, require_sums
@@ -69,7 +69,8 @@ class LaneSums:
     - `directions` [q, L]: U, in units of 2^-DIRECTION_BITS; None for the exact strategy, where the lanes are the
       outputs.
     - `sums` [p, p, lanes]: S(a, b), in units of 2^(drop − pre_scale − out_scale).
-    - `rest` [p, p]: η(a, b), at least every (V[c] − V[c′])·h with c, c′ < p; None when it is zero (exact strategy).
+    - `rest` [p, p]: η(a, b), at least every (V[c] − V[c′])·h with c, c′ < p; None when it is zero (exact
+      strategy, but for learned attention).
     - `over` [p, p]: at most every (V[c] − V[c′])·h with c < p <= c′; None without outputs beyond p, or when it is zero.
     """
 
@@ -80,11 +81,11 @@ class LaneSums:
     drop: int
 
 
-def prepare_lanes(circuit: Circuit, directions: Ints, more: Ints, cost: Cost) -> tuple[Ints, Ints, int]:
+def prepare_lanes(circuit: Circuit, directions: Ints, known: int, more: Ints, cost: Cost) -> tuple[Ints, Ints, int]:
     """The lanes of every neuron: a few output directions, the rest and, with outputs beyond p, what is over; the lanes
     of the skips at every input [p, p, lanes]; and `drop`.
 
-    `more` [n]: what pre-activations may have besides A and B, in size.
+    `known`: the rest is about the first so many outputs. `more` [n]: what pre-activations may have besides A and B.
     """
     p, n, q, count = circuit.p, circuit.neurons, circuit.outputs, directions.shape[1]
     # The unit of the lanes: as fine as that of W, unless the sums would not fit.
@@ -92,10 +93,10 @@ def prepare_lanes(circuit: Circuit, directions: Ints, more: Ints, cost: Cost) ->
     omega = rounded(exact_product(circuit.out, directions, "an output"), DIRECTION_BITS)
     total = sum(w * x for w, x in zip(np.abs(omega).max(axis=1).tolist(), reach.tolist(), strict=True))
     drop = min(max(0, total.bit_length() - SUM_BITS + 1), DIRECTION_BITS)
-    own = split(circuit.out, directions, p, drop)
+    own = split(circuit.out, directions, known, drop)
     lanes, lift = own.lanes(), SKIP_SHIFT - drop
     skip_a, skip_b = (
-        shifted(split(table, directions, p, 0).lanes(), lift) for table in (circuit.skip_a, circuit.skip_b)
+        shifted(split(table, directions, known, 0).lanes(), lift) for table in (circuit.skip_a, circuit.skip_b)
     )
     require_sums(reach, lanes, largest(skip_a) + largest(skip_b))
     cost.add("directions", (n + 2 * p) * q * (2 * count + 2))
@@ -111,7 +112,7 @@ def lane_sums(directions: Ints, sums: Ints, drop: int) -> LaneSums:
 
 def linear_sums(circuit: Circuit, directions: Ints, events: Events, cost: Cost) -> LaneSums:
     """Lemma E for the lanes of Lemma B."""
-    lanes, sums, drop = prepare_lanes(circuit, directions, np.zeros(circuit.neurons, dtype=np.int64), cost)
+    lanes, sums, drop = prepare_lanes(circuit, directions, circuit.p, zeros(circuit.neurons), cost)
     events.add(lanes, sums)
     cost.add("event sums", events.count * lanes.shape[1] + 3 * sums.size * len(events.groups))
     return lane_sums(directions, sums, drop)

@@ -44,16 +44,21 @@ def learned_sums(
     folded: Folded,
     positions: Sequence[Position],
     weights: Ints,
-    directions: Ints,
+    directions: Ints | None,
     cost: Cost,
     observe: Observer,
 ) -> LaneSums:
-    """Lemmas K⁺ and B: the lanes at every input.
+    """Lemmas K⁺ and B: the lanes at every input; every output is one where `directions` is None, and the rest what
+    rounding loses of any two of them.
 
     The skips' part of what a head writes is split by Lemma B, token by token; a difference σ − m may have either sign,
     so that its size times the rest counts, and minus its size times the range over all outputs for those beyond p.
     """
-    p, n, count = circuit.p, circuit.neurons, directions.shape[1]
+    p, n = circuit.p, circuit.neurons
+    every, known = directions is None, circuit.outputs if directions is None else circuit.p
+    if directions is None:
+        directions = np.eye(circuit.outputs, dtype=np.int64) << DIRECTION_BITS
+    count = directions.shape[1]
     moved = differences(folded, weights)
     unit = SKIP_SHIFT - circuit.pre_scale - circuit.out_scale
     heads, places = list(folded.moves.values()), range(len(positions))
@@ -63,13 +68,13 @@ def learned_sums(
     for own in reached:
         for table in own:
             more += np.abs(table).max(axis=0)
-    lanes, sums, drop = prepare_lanes(circuit, directions, more, cost)
+    lanes, sums, drop = prepare_lanes(circuit, directions, known, more, cost)
     width, lift = lanes.shape[1], SKIP_SHIFT - drop
     size = 0
     for sigma, own, place in zip(moved, written, positions, strict=True):
         tables = []
         for table in own:
-            found = split(table, directions, p, 0)
+            found = split(table, directions, known, 0)
             spans = None if found.over is None else -split(table, directions, circuit.outputs, 0).rest
             tables.append(Rows(found.omega, found.rest, spans).lanes())
         stack = np.stack(tables, axis=1)  # [tokens, heads, lanes]
@@ -87,7 +92,8 @@ def learned_sums(
     observe("attention", 0, p)
     _dense(circuit, moved, reached, positions, lanes, sums)
     cost.add("learned attention", p * p * n * (len(folded.moves) * len(positions) + width + 4))
-    return lane_sums(directions, sums, drop)
+    found_sums = lane_sums(directions, sums, drop)
+    return LaneSums(None, found_sums.sums, found_sums.rest, -sums[:, :, count], drop) if every else found_sums
 
 
 def _dense(

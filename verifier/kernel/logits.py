@@ -62,15 +62,15 @@ class Lanes:
 def prepare(found: LaneSums, scale: int) -> Lanes:
     """Round the sums so that one product in binary64 is exact; `scale` is pre_scale + out_scale."""
     p = found.sums.shape[0]
+    rest, over = (zeros(p, p) if part is None else part for part in (found.rest, found.over))
     if found.directions is None:
         widths = _widths(found.sums)
-        require_capacity(int(widths.max()) << ROOM, "a logit")
-        return Lanes(found.sums, widths, None, zeros(p, p), zeros(p, p), 0, -scale)
+        require_capacity(max(int(widths.max()), *map(largest, (rest, over))) << ROOM, "a logit")
+        return Lanes(found.sums, widths, None, rest, over, 0, found.drop - scale)
     u, widths = found.directions, _widths(found.sums)
     bits = SIGNIFICAND - largest(u).bit_length() - (u.shape[1] - 1).bit_length() - 1
     drop = max(0, int(widths.max()).bit_length() - bits)
     lift = DIRECTION_BITS - drop
-    rest, over = (zeros(p, p) if part is None else part for part in (found.rest, found.over))
     require_capacity(max(largest(rest), largest(over)) << max(lift, 0) + ROOM, "a rest")
     return Lanes(
         sums=rounded(found.sums, drop, int(widths.max())),

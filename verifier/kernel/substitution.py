@@ -19,7 +19,7 @@ from verifier.kernel.attention import SIGMA_BITS, weights
 from verifier.kernel.circuit import Folded, fold, quantise
 from verifier.kernel.cost import Cost
 from verifier.kernel.learned import differences, learned_sums
-from verifier.kernel.limits import DIRECTION_BITS, TABLE_BITS
+from verifier.kernel.limits import TABLE_BITS
 from verifier.kernel.model_file import ModelFile, read_model
 from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import TABLE_ERROR, roots
@@ -111,18 +111,14 @@ def _proved(source: ModelFile, folded: Folded, sigma: Ints, found: Ints, waves: 
     attention = replace(folded.attention, radii=[[Fraction(1)] * heads] * len(source.positions))
     cost = Cost()
     circuit = quantise(replace(folded, attention=attention), p, cost, error)
-    identity = np.eye(circuit.outputs, dtype=np.int64) << DIRECTION_BITS
-    lanes = learned_sums(circuit, folded, source.positions, replaced, identity, cost, lambda *_: None)
+    lanes = learned_sums(circuit, folded, source.positions, replaced, None, cost, lambda *_: None)
     rest = zeros(p, p) if lanes.rest is None else lanes.rest
     c = np.arange(p, dtype=np.int64)
     answer = np.add.outer(c, c)[:, :, None] % p
     own = np.take_along_axis(lanes.sums, answer, axis=2)
     others = lanes.sums.copy()
     np.put_along_axis(others, answer, NEVER, axis=2)
-    lead = own[:, :, 0] - others[:, :, :p].max(axis=2)
+    lead = own[:, :, 0] - others.max(axis=2)
     loss = np.int64((circuit.difference_error >> lanes.drop) + 1)
-    least = lead - rest
-    if lanes.over is not None:
-        least = np.minimum(least, own[:, :, 0] - others[:, :, p:].max(axis=2) + lanes.over)
-    right, wrong = int(np.count_nonzero(least > loss)), int(np.count_nonzero(lead + rest < -loss))
+    right, wrong = int(np.count_nonzero(lead - rest > loss)), int(np.count_nonzero(lead + rest < -loss))
     return Substituted(tuple(frequencies), table, right, wrong, p * p)
