@@ -155,6 +155,23 @@ def test_a_module_that_was_never_saved() -> None:
     assert state.margins == pytest.approx(found.margins)
 
 
+def test_a_hooked_transformer_trained_here() -> None:
+    """TransformerLens itself, 1 or 2: version 4 has no HookedTransformer, and CI none of it."""
+    lens = pytest.importorskip("transformer_lens", reason="transformer_lens<3 is not installed: NOT tried")
+    sizes = {"n_layers": 1, "d_model": 32, "n_ctx": 2, "d_head": 8, "n_heads": 4, "d_mlp": 128, "d_vocab": 11}
+    kind = {"act_fn": "relu", "normalization_type": None, "device": "cpu", "seed": 1}
+    model = lens.HookedTransformer(lens.HookedTransformerConfig(**sizes, **kind))
+    a, b = torch.arange(121).div(11, rounding_mode="floor"), torch.arange(121) % 11
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.3)
+    for _ in range(1500):
+        loss = torch.nn.functional.cross_entropy(model(torch.stack([a, b], 1))[:, -1], (a + b) % 11)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    found = verifier.certify(model, p=11)
+    assert (found.proved, found.certified) == (True, 121)
+
+
 NOTEBOOK = """
 import torch, verifier
 from benchmarks.synthetic import synthetic
