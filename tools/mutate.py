@@ -37,7 +37,7 @@ ARRAYS, EVENTS, STAGES, FORMS, REGRESSIONS, THEOREMS, DETERMINISM, TRANSFORMERS 
         "arrays", "events", "stages", "forms", "regressions", "theorems", "determinism", "transformers"
     )
 )  # fmt: skip
-ATTENTION = "tests/kernel/test_attention.py"
+ATTENTION, OPERATIONS, SUBSTITUTION = (f"tests/kernel/test_{x}.py" for x in ("attention", "operations", "substitution"))
 LIMITS = (STAGES, "-k", "capacit")
 OWN: dict[str, tuple[tuple[str, ...], ...]] = {
     "arrays": ((ARRAYS, "-k", "products_are or binary64 or rounding or shifts or largest"), LIMITS),
@@ -51,7 +51,9 @@ OWN: dict[str, tuple[tuple[str, ...], ...]] = {
     "circuit": ((STAGES, "-k", "lemma_k or attention or coarser"), (ATTENTION,)),
     "logits": (LIMITS,),
     "floating_point": ((STAGES, "-k", "theorem_f"), (ATTENTION,)),
-    **dict.fromkeys(("certificate", "claim", "forms", "model_file"), ((FORMS,),)),
+    **dict.fromkeys(("certificate", "forms", "model_file"), ((FORMS,),)),
+    **dict.fromkeys(("claim", "operation"), ((FORMS,), (OPERATIONS, "-k", "under or prime or margins or claim_is"))),
+    "substitution": ((SUBSTITUTION,),),
     **dict.fromkeys(("attention", "learned"), ((ATTENTION,), (TRANSFORMERS,))),
     **dict.fromkeys(("check", "conclusion", "cost"), ((REGRESSIONS,), (THEOREMS, "-k", "claim or wrong or sentence"))),
 }

@@ -19,7 +19,7 @@ from tests.shipped import SMALL
 from verifier import cli
 from verifier.audit import audit
 from verifier.kernel import Reason, Rejected
-from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION, TASKS, modulus
+from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION, TASKS, modulus, read_claim
 from verifier.kernel.operation import names_of
 from verifier.model import (
     SCORE_TENSORS,
@@ -240,3 +240,20 @@ def test_an_import_carries_the_operation(tmp_path: Path) -> None:
     assert model.task == SUBTRACTION
     with pytest.raises(verifier.InputError, match="--operation: must be one of addition, subtraction, multiplication"):
         verifier.certify(tables, operation="division")
+
+
+@pytest.mark.parametrize("task", TASKS.values())
+def test_a_claim_is_about_inputs_that_there_are(task: str) -> None:
+    value = {"format": "verifier-claim/2", "task": task, "p": 7, "model_sha256": "0" * 64, "strategy": "exact"}
+    inputs = modulus(task, 7) ** 2
+
+    def read(**fields: object) -> int:
+        return read_claim(json.dumps(value | {"semantics": "real", "certified_inputs": inputs} | fields).encode()).p
+
+    assert read() == read(certified_inputs=0) == 7
+    for fields in ({"certified_inputs": inputs + 1}, {"certified_inputs": -1}, {"p": 2}, {"p": 4097}):
+        with pytest.raises(Rejected) as caught:
+            read(**fields)
+        assert caught.value.reason is Reason.RANGE
+    with pytest.raises(Rejected, match=r"claim\.format"):
+        read_claim(b"[]")
