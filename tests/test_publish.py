@@ -16,9 +16,11 @@ from in_toto_attestation.v1 import resource_descriptor_pb2
 from in_toto_attestation.v1.statement import Statement
 from jsonschema import Draft202012Validator
 
-from tests.shipped import ROOT, SMALL
+from tests.kernel.test_operations import subtracting
+from tests.shipped import ROOT, SMALL, policy_of
 from verifier import cli
 from verifier.commands.publish import BOM, CARD, EVIDENCE, RESULT
+from verifier.model import write_model
 from verifier.proof import keys
 from verifier.proof.envelope import decode_bundle, verify_signature
 from verifier.proof.statement import sha256
@@ -71,6 +73,23 @@ def test_the_model_card(published: Path) -> None:
     assert EVIDENCE in card.text
     again = ModelCard(str(card))
     assert again.data.to_dict() == card.data.to_dict()
+
+
+def test_another_operation_is_named(tmp_path: Path) -> None:
+    """A network that subtracts: the card and the bill of materials say so."""
+    model, key = tmp_path / "minus.safetensors", tmp_path / "me.pem"
+    write_model(subtracting(), model)
+    public = keys.generate()
+    keys.write_signing_key(key, public)
+    assert cli.main(["certify", str(model), "-o", str(tmp_path / "out"), "--key", str(key), "--quiet"]) == 0
+    policy = tmp_path / "policy.toml"
+    policy.write_text(policy_of(key.with_name("me.pub.pem")) + 'task = ["(a - b) mod p"]\n')
+    proof = tmp_path / "out" / "minus" / "proof.sigstore.json"
+    words = ["publish", str(proof), "--model", str(model), "--policy", str(policy), "-o", str(tmp_path / "p")]
+    assert cli.main([*words, "--key", str(key), "--quiet"]) == 0
+    assert 'name: "(a - b) mod 23"' in (tmp_path / "p" / CARD).read_text()
+    bom = json.loads((tmp_path / "p" / BOM).read_text())
+    assert bom["components"][0]["modelCard"]["modelParameters"]["task"] == "(a - b) mod 23"
 
 
 def test_the_bill_of_materials(published: Path) -> None:

@@ -21,9 +21,11 @@ import pytest
 from distributed import Client, LocalCluster
 
 import verifier
+from tests.kernel.test_operations import subtracting
 from tests.shipped import POISONED, ROOT, SMALL, certified
 from verifier import cli
 from verifier.errors import InputError
+from verifier.kernel.claim import ADDITION, SUBTRACTION
 from verifier.model import Model, decode, write_model
 from verifier.report.figures import draw_sweep
 from verifier.sweeps import COLUMNS, each, read_log
@@ -217,3 +219,12 @@ def test_a_cluster_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_options_of_a_claim_are_checked_first(models: list[Path]) -> None:
     with pytest.raises(InputError, match="semantics"):
         verifier.sweep(models, semantics="decimal")
+
+
+def test_the_true_margin_is_that_of_the_operation_that_was_asked_for(tmp_path: Path) -> None:
+    """The file says addition, the user subtraction, and the network subtracts."""
+    path = tmp_path / "minus.safetensors"
+    write_model(replace(subtracting(), task=ADDITION), path)
+    (row,) = verifier.sweep([path], executor=ThreadPoolExecutor(1), operation="subtraction")
+    assert (row["certified"], row["wrong_inputs"], row["operation"]) == (529, 0, SUBTRACTION)
+    assert row["true_margin"] >= row["min_margin"] > 0

@@ -183,6 +183,11 @@ def summary(result: Result) -> list[Table]:
     return tables
 
 
+def pairs(task: str) -> str:
+    """What the inputs of a task are."""
+    return "(a, b) without a zero" if task == MULTIPLICATION else "(a, b)"
+
+
 def headline(result: Result, found: Document) -> str:
     accuracy, task = found["accuracy"], task_of(found)
     certified, inputs = accuracy["certified_inputs"], accuracy["total_inputs"]
@@ -193,8 +198,7 @@ def headline(result: Result, found: Document) -> str:
     count = f"all {inputs} inputs" if certified == inputs else f"at least {certified} of the {inputs} inputs"
     state = "already certified" if result.kept else "PROVED"
     given = "".join(f", {assumption}" for assumption in result.assumptions)
-    pairs = "(a, b) without a zero" if task == MULTIPLICATION else "(a, b)"
-    return f"{state}{given}: for {count} {pairs} the largest logit is that of {task[:-1]}{found['model']['p']}"
+    return f"{state}{given}: for {count} {pairs(task)} the largest logit is that of {task[:-1]}{found['model']['p']}"
 
 
 def task_of(found: Document) -> str:

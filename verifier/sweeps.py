@@ -110,8 +110,9 @@ def _facts(found: Certification) -> Row:
         return facts
     conclusion, accuracy = found.conclusion, found.conclusion.accuracy
     outcomes = [attempt.outcome, *attempt.others.values()]
-    if conclusion.brute_force <= EXACT_WORK and not source.learned:
-        claim = prove.Request(0, "exact", accuracy.semantics).claims(source)[0]
+    tried = [json.loads(attempt.claim)["strategy"], *attempt.others]
+    if "exact" not in tried and conclusion.brute_force <= EXACT_WORK and not source.learned:
+        claim = prove.exact_claim(source, attempt.claim)
         outcomes.append(prove.run_kernel({}, source.data, claim, attempt.certificate))
     proved = [outcome.checked.conclusion.accuracy for outcome in outcomes if outcome.checked is not None]
     exact = next((one for one in proved if one.strategy == "exact"), None)

@@ -118,9 +118,8 @@ def _print(case: Case, m: Mechanism) -> None:
     _paragraph(
         f"{m.neurons - m.others} of {m.neurons} neurons work at {_many(len(m.frequencies), 'frequency', 'frequencies')}"
         f" k = {names}. One with phase φ sees cos 2π(ka/p + φ) + cos 2π(kb/p + φ) and keeps the positive part. "
-        "It writes to the logits at frequency k with phase 2φ + c. With phases all around the "
-        "circle the neurons' sum is a "
-        "quadrature of an integral, and that is largest at the output a + b."
+        "It writes to the logits at frequency k with phase 2φ + c. With phases all around the circle the neurons' sum "
+        "is a quadrature of an integral, and that is largest at the output a + b."
     )
     say()
     rules = {rule.frequency: rule for rule in conclusion.quadrature}
@@ -142,9 +141,9 @@ def _print(case: Case, m: Mechanism) -> None:
     print_table(header, rows, title="Families of neurons, by frequency", align="r" * len(header))
     _paragraph(
         "Estimates: logits, share of their variance; ψ − 2φ, how far output phases are from twice the input's; dc "
-        "and 2nd, constant and second harmonic of the profile. Proved: rule, its error over the "
-        "naive bound; error, how far "
-        "the network's own wave is from the closed form's, at most, in logits; size of the closed form's, at least."
+        "and 2nd, constant and second harmonic of the profile. Proved: rule, its error over the naive bound; error, "
+        "how far the network's own wave is from the closed form's, at most, in logits; size of the closed form's, at "
+        "least."
     )
     say()
     if m.directions:

@@ -77,6 +77,11 @@ def _stem(verified: Verified) -> str:
     return verified.statement.model_name.removesuffix(".safetensors")
 
 
+def _task(verified: Verified) -> str:
+    """What was proved of the network's answers, for its p: (a + b) mod 59."""
+    return f"{str(verified.statement.claim['task'])[:-1]}{verified.facts.p}"
+
+
 def _metrics(verified: Verified) -> list[tuple[str, str, str]]:
     """Type, name and value of each metric; a lower bound, as a decimal that is rounded down."""
     from fractions import Fraction
@@ -94,7 +99,10 @@ def _metrics(verified: Verified) -> list[tuple[str, str, str]]:
 
 def model_card(verified: Verified, proof: dict[str, str]) -> str:
     """A section of a model card; its front matter has the form `model-index`."""
+    from verifier.results import pairs
+
     statement, facts = verified.statement, verified.facts
+    inputs = f"all {facts.total_inputs} inputs {pairs(str(statement.claim['task']))}"
     metrics = "".join(
         f"    - type: {kind}\n      name: {name}\n      value: {value}\n" for kind, name, value in _metrics(verified)
     )
@@ -104,10 +112,10 @@ model-index:
   results:
   - task:
       type: modular-addition
-      name: {json.dumps(f"(a + b) mod {facts.p}")}
+      name: {json.dumps(_task(verified))}
     dataset:
       type: modular-addition
-      name: {json.dumps(f"all {facts.total_inputs} inputs (a, b)")}
+      name: {json.dumps(inputs)}
     metrics:
 {metrics}    source:
       name: {json.dumps(f"signed proof, sha256 {proof['sha256']}")}
@@ -131,7 +139,7 @@ def bill_of_materials(verified: Verified, proof: dict[str, str], time: str) -> d
 
     from verifier import __version__
 
-    statement, facts = verified.statement, verified.facts
+    statement = verified.statement
     metrics = [{"type": name, "value": value} for _, name, value in _metrics(verified)]
     reference = {
         "type": "attestation",
@@ -157,7 +165,7 @@ def bill_of_materials(verified: Verified, proof: dict[str, str], time: str) -> d
                 "hashes": [{"alg": "SHA-256", "content": statement.model_sha256}],
                 "modelCard": {
                     "modelParameters": {
-                        "task": f"(a + b) mod {facts.p}",
+                        "task": _task(verified),
                         "architectureFamily": "one-layer ReLU network",
                     },
                     "quantitativeAnalysis": {"performanceMetrics": metrics},

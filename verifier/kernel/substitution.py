@@ -35,8 +35,8 @@ class Substituted:
 
     **Fields**
 
-    - `frequencies`: by head, k; None for a head whose weights are one number. `table` [positions − 1, heads, 3, 3]: C,
-      in units of 2^-SIGMA_BITS. A head that is constant in the file is left as it is.
+    - `frequencies`: by head, k; None for the mean alone. `table` [positions − 1, heads, 3, 3]: C,
+      in units of 2^-SIGMA_BITS.
     - `right`, `wrong`: at how many inputs the answer is proved right, and proved wrong, of `inputs`.
     """
 
@@ -55,9 +55,10 @@ def substituted(model: bytes) -> tuple[Substituted, Substituted]:
     """
     cost, source = Cost(), read_model(model)
     require(source.scale_squared is not None, Reason.FIELD, "model: its attention is declared, not learned")
-    q = source.tensors["unembed.b_U"].shape[0]
     heads = source.tensors["blocks.0.attn.W_O"].shape[0]
-    source.require_held(source.p**2 * (2 * q + len(source.positions) * (heads + 4) + limits.INPUT_TABLES), "model")
+    source.require_held(
+        source.p**2 * (2 * source.outputs + len(source.positions) * (heads + 4) + limits.INPUT_TABLES), "model"
+    )
     folded = fold(source, cost)
     require(bool(folded.moves), Reason.FIELD, "model: its attention is the same at every input")
     sigma, _ = weights(source, folded.attention, cost)
