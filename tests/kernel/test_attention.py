@@ -124,7 +124,7 @@ def test_softmax_lies_in_the_intervals_and_lemma_k_covers_it(case: str, size: fl
         _, folded, circuit = read(model)
         share = require_enclosed(model, circuit, folded)
         assert share > 1e-3, "a bound that says nothing"
-        assert folded.attention.normalised
+        assert folded.attention.scores
         assert all(sum(column) == 1 for column in zip(*folded.attention.middles, strict=True))
 
 
@@ -188,19 +188,17 @@ def test_the_dense_pass_is_the_definition_compiled_or_not(case: str) -> None:
     assert found[1].rest is not None
     assert np.array_equal(found[0].rest, found[1].rest)
     moved, more = differences(folded, sigma), np.zeros(circuit.neurons, dtype=np.int64)
-    heads = list(folded.moves.values())
-    reached = [[parts[t][0].at(-circuit.pre_scale).values for parts in heads] for t in range(len(moved))]
-    for table in (table for own in reached for table in own):
-        more += np.abs(table).max(axis=0)
+    tables = np.split(circuit.moves.pre.values, circuit.moves.starts[1:], axis=1)  # by position [heads, tokens, n]
+    more += sum(np.abs(table).max(axis=1).sum(axis=0) for table in tables)
     own, sums, _ = prepare_lanes(circuit, lanes, circuit.p, more, Cost())
     before = sums.copy()
-    _dense(circuit, moved, reached, source.positions, own, sums)
+    _dense(circuit, moved, source.positions, own, sums)
     for a, b in inputs(5):
         token = [{"a": a, "b": b, "=": 0}[place.holds] for place in source.positions]
         fine = (circuit.pre_a[:, a] + circuit.pre_b[:, b]).astype(object) << SIGMA_BITS
-        for t, tables in enumerate(reached):
-            for head, table in enumerate(tables):
-                fine = fine + table[token[t]].astype(object) * int(moved[t][a, b, head])
+        for t, table in enumerate(tables):
+            for head, rows in enumerate(table):
+                fine = fine + rows[token[t]].astype(object) * int(moved[a, b, t, head])
         hidden = [max(0, int(y) >> SIGMA_BITS) for y in fine]
         for lane in range(own.shape[1]):
             total = sum(h * int(w) for h, w in zip(hidden, own[:, lane], strict=True))

@@ -25,10 +25,10 @@ from verifier.kernel import Reason, Rejected, arrays, balls, circuit, directions
 from verifier.kernel import closed_form as forms
 from verifier.kernel import quadrature as rules
 from verifier.kernel.arrays import zeros
-from verifier.kernel.attention import Pattern
+from verifier.kernel.attention import NO_ATTENTION, Pattern
 from verifier.kernel.certificate import Family
 from verifier.kernel.check import GAP_BITS, _explained, _Loss
-from verifier.kernel.circuit import SKIP_SHIFT, Circuit, Folded, fold, quantise
+from verifier.kernel.circuit import SKIP_SHIFT, STILL, Circuit, Folded, Moves, fold, quantise
 from verifier.kernel.closed_form import ClosedForm, Points
 from verifier.kernel.cost import Cost
 from verifier.kernel.directions import LaneSums
@@ -92,13 +92,17 @@ def test_enclosures_in_other_units(pair: tuple[Enclosed, Exact], shift: int, bit
     assert away(x[1:], meant[1:]) <= x.radius
 
 
-@given(enclosures(2, 2), st.fractions(-3, 3, max_denominator=1 << 20))
-def test_multiples_of_enclosures(pair: tuple[Enclosed, Exact], factor: Fraction) -> None:
+@given(enclosures(2, 4), st.lists(st.fractions(-3, 3, max_denominator=1 << 20), min_size=2, max_size=2))
+def test_multiples_of_enclosures(pair: tuple[Enclosed, Exact], factors: list[Fraction]) -> None:
+    """Two columns for each factor."""
     x, meant = pair
-    found = x.times(factor)
-    worst = away(found, [[factor * v for v in row] for row in meant])
-    assert worst <= found.radius <= abs(factor) * (x.radius * Fraction(2) ** (x.exponent - found.exponent) + 2) + 2
-    assert arrays.largest(x.values) == 0 or arrays.largest(found.values) >= abs(factor) * (1 << 33) - 1
+    found = x.times(factors)
+    worst = away(found, [[factors[i // 2] * v for i, v in enumerate(row)] for row in meant])
+    most = max(map(abs, factors))
+    assert worst <= found.radius <= most * (x.radius * Fraction(2) ** (x.exponent - found.exponent) + 2) + 2
+    assert found.values.shape == x.values.shape
+    top = arrays.largest(x.values[:, :2])
+    assert top < x.top or top == 0 or arrays.largest(found.values) >= abs(factors[0]) * (1 << 33) - 1
 
 
 @given(st.lists(enclosures(2, 2, 54), min_size=1, max_size=3))
@@ -154,7 +158,7 @@ def folded(p: int, n: int, q: int, rng: random.Random, radii: Sequence[int], bit
     shapes = ((p, n), (p, n), (n, q), (p, q), (p, q))
     parts = [table(*shape, radius) for shape, radius in zip(shapes, radii, strict=True)]
     a, b, w, s1, s2 = parts
-    return Folded(a, b, w, s1, s2, {}, [], Pattern([], [], False, [], []), None)
+    return Folded(a, b, w, s1, s2, STILL, NO_ATTENTION)
 
 
 def distances(meant: Folded, moved: list[list[Fraction]], found: Circuit) -> tuple[Fraction, Fraction, Fraction]:
@@ -224,13 +228,14 @@ def test_attention_moves_what_its_slack_says(monkeypatch: pytest.MonkeyPatch, no
     p, q, r = 3, 3, Fraction(1, 8)
     rng = random.Random(5)
     own = folded(p, 2, q, rng, [0] * 5, 20)
-    written = []
-    for sign in (1, -1):
-        rows = [[sign * (1 << 18)] * 2 for _ in range(p)], [[sign * (1 << 18)] * q for _ in range(p)]
-        parts = [Enclosed(ints(row), -20, 0) for row in rows]
-        written.append((parts[0], replace(parts[1], values=np.zeros_like(parts[1].values)) if silent else parts[1]))
-    pattern = Pattern([[Fraction(1, 2)]] * 2, [[r]] * 2, normalised, [], [])
-    moving = replace(own, moves={0: written}, attention=pattern)
+    pre, skip = (
+        Enclosed(ints([[[sign * (1 << 18)] * columns for sign in (1, -1) for _ in range(p)]]), -20, 0)
+        for columns in (2, q)
+    )
+    silenced = replace(skip, values=np.zeros_like(skip.values)) if silent else skip
+    scores = [[pre]] if normalised else []  # of softmax there are scores; their values do not matter here
+    pattern = Pattern([[Fraction(1, 2)]] * 2, [[r]] * 2, scores)
+    moving = replace(own, moves=Moves((0,), ints([0, p]), pre, silenced), attention=pattern)
     found = quantise(moving, p, Cost())
     for sides in product((-1, 1), repeat=2):
         if normalised and sides[0] == sides[1]:
@@ -254,7 +259,7 @@ def test_many_neurons_make_the_unit_of_the_outputs_coarser() -> None:
     n = 300
     table, out = Enclosed(np.full((3, n), (1 << 26) - 1, dtype=np.int64), 0, 0), np.full((n, 3), 3, dtype=np.int64)
     nothing = Enclosed(np.zeros((3, 3), dtype=np.int64), 0, 0)
-    own = Folded(table, table, Enclosed(out, 0, 0), nothing, nothing, {}, [], Pattern([], [], False, [], []), None)
+    own = Folded(table, table, Enclosed(out, 0, 0), nothing, nothing, STILL, NO_ATTENTION)
     found = quantise(own, 3, Cost())
     assert found.pre_scale == PRE_BITS - 26
     assert found.out_scale < OUT_BITS - 2
@@ -588,7 +593,7 @@ def test_theorem_f_needs_its_terms(monkeypatch: pytest.MonkeyPatch, off: str) ->
         ),
         (lambda x: _coefficients(ClosedForm(3, 0, {1: Points(zeros(3) + x, zeros(3), zeros(3))}), 0), (1 << 60) - 1),
         (lambda x: arrays.rounded(ints([x]), 4), (1 << 62) - 9),
-        (lambda x: Enclosed(ints([[1]]), 0, 0).times(Fraction(x)), (1 << 21) - 1),
+        (lambda x: Enclosed(ints([[1]]), 0, 0).times([Fraction(x)]), (1 << 21) - 1),
         (lambda x: directions.split(ints([[x, 0, 0]]), ints([[0]] * 3), 3, 0), (1 << 42) - 1),
         (lambda x: directions.split(ints([[x, 0, 0]]), ints([[0]] * 3), 3, DIRECTION_BITS), (1 << 62) - 1),
     ],

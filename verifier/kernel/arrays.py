@@ -71,14 +71,15 @@ def rounded(values: Ints, bits: int, top: int | None = None) -> Ints:
     return result
 
 
-def exact_product(x: Ints, y: Ints, what: str) -> Ints:
+def exact_product(x: Ints, y: Ints, what: str, tops: tuple[int, int] | None = None) -> Ints:
     """x @ y, exactly; stacks of matrices broadcast as in `numpy.matmul`.
 
-    Operands that are too large for one product in binary64 are cut into digits, as few as will do.
+    Operands that are too large for one product in binary64 are cut into digits, as few as will do. `tops`: what no
+    entry of x, and of y, exceeds in absolute value, if that is known.
 
     **Raises** `Rejected(CAPACITY)` when a sum may leave int64.
     """
-    inner, a, b = x.shape[-1], largest(x), largest(y)
+    inner, (a, b) = x.shape[-1], tops or (largest(x), largest(y))
     # Digits put together in the order below stay within 6 times the bound of the product.
     require_capacity(4 * inner * a * b, what)
     room = SIGNIFICAND - (inner - 1).bit_length()

@@ -32,16 +32,16 @@ LARGEST_SCORE = 1 << 12  # in size; beyond it softmax is as good as one-hot, and
 class Pattern:
     """Attention weights: by position and then head, each within `radii` of `middles` at every input.
 
-    `normalised`: whether the weights, and the middles, of every head sum to one, as those of softmax do. `sides`: for
-    softmax, by head, the queries and, by position, the keys [tokens, k]. `scores`: by head and position their products
-    [query tokens, key tokens], those of a head in one unit; the scale is still to come.
+    For softmax there are `queries` [query tokens, Hk], `keys` [rows, Hk] of every token of every position, and, by head
+    and position, their products `scores` [query tokens, key tokens], those of a head in one unit; the scale is still to
+    come. Then the weights, and the middles, of every head sum to one.
     """
 
     middles: list[list[Fraction]]
     radii: list[list[Fraction]]
-    normalised: bool
-    sides: list[tuple[Enclosed, list[Enclosed]]]
     scores: list[list[Enclosed]]
+    queries: Enclosed | None = None
+    keys: Enclosed | None = None
 
     def ranges(self) -> list[tuple[Fraction, Fraction]]:
         """By position, the least and the greatest weight that any head may give to it."""
@@ -51,16 +51,21 @@ class Pattern:
         ]
 
 
+NO_ATTENTION = Pattern([], [], [])
+
+
 def pattern(model: ModelFile, tokens: Sequence[Enclosed], cost: Cost) -> Pattern:
     """The pattern of a transformer; `tokens` [rows, d] by position: the embeddings it can hold."""
     heads = model.tensors["blocks.0.attn.W_O"].shape[0]
     if model.scale_squared is None:
         found = [_middle(x.attention_low, x.attention_high) for x in model.positions]
-        return Pattern([[m] * heads for m, _ in found], [[r] * heads for _, r in found], False, [], [])
-    found_sides = zip(_side(model, tokens[-1:], "Q"), _side(model, tokens, "K"), strict=True)
-    sides = [(query, keys) for (query,), keys in found_sides]
-    scores = [_scores(query, keys) for query, keys in sides]
-    cost.add("attention", sum(x.values.size for own in scores for x in own) * 2 * sides[0][0].shape[1])
+        return Pattern([[m] * heads for m, _ in found], [[r] * heads for _, r in found], [])
+    rows = [len(x.values) for x in tokens]
+    queries, keys = _side(model, tokens[-1:], "Q"), _side(model, tokens, "K")
+    width = queries.shape[1] // heads
+    parts = [(queries.columns(head * width, width), keys.columns(head * width, width)) for head in range(heads)]
+    scores = [[x.T for x in product(key, query.T, "a score").parted(rows)] for query, key in parts]
+    cost.add("attention", sum(x.values.size for own in scores for x in own) * 2 * width)
     columns = [_head(model, own, model.scale_squared) for own in scores]
     by_position = [list(row) for row in zip(*columns, strict=True)]
     middle = [[_middle(low, high)[0] for low, high in row] for row in by_position[:-1]]
@@ -69,7 +74,7 @@ def pattern(model: ModelFile, tokens: Sequence[Enclosed], cost: Cost) -> Pattern
         [max(high - m, m - low) for (low, high), m in zip(row, own, strict=True)]
         for row, own in zip(by_position, middle, strict=True)
     ]
-    return Pattern(middle, radius, True, sides, scores)
+    return Pattern(middle, radius, scores, queries, keys)
 
 
 def _middle(low: Fraction, high: Fraction) -> tuple[Fraction, Fraction]:
@@ -78,19 +83,12 @@ def _middle(low: Fraction, high: Fraction) -> tuple[Fraction, Fraction]:
     return middle, max(high - middle, middle - low)
 
 
-def _side(model: ModelFile, tokens: Sequence[Enclosed], name: str) -> list[list[Enclosed]]:
-    """Queries or keys, by head and position: for every token [rows, k]."""
+def _side(model: ModelFile, tokens: Sequence[Enclosed], name: str) -> Enclosed:
+    """Queries or keys of all heads, for every token of every position: [rows, Hk]."""
     weight, bias = model.tensors[f"blocks.0.attn.W_{name}"], model.tensors[f"blocks.0.attn.b_{name}"]
     heads, d, width = weight.shape
     flat = Enclosed(weight.values.transpose(1, 0, 2).reshape(d, heads * width), weight.exponent, weight.radius)
-    found = plus(product(stacked(tokens), flat, f"W_{name}"), bias.reshape(1, heads * width))
-    return [found.columns(head * width, width).parted([len(x.values) for x in tokens]) for head in range(heads)]
-
-
-def _scores(query: Enclosed, keys: Sequence[Enclosed]) -> list[Enclosed]:
-    """By position [query tokens, key tokens], in one unit; the scale is still to come."""
-    found = product(stacked(keys), query.T, "a score")
-    return [x.T for x in found.parted([len(key.values) for key in keys])]
+    return plus(product(stacked(tokens), flat, f"W_{name}"), bias.reshape(1, heads * width))
 
 
 @with_precision
@@ -174,6 +172,6 @@ def weights(model: ModelFile, pattern: Pattern, cost: Cost) -> tuple[Ints, Fract
         worst = max(
             worst, Fraction(error, 2 << SCORE_BITS) + Fraction((places + 1) * EXPONENTIAL_ERROR, 1 << TABLE_BITS)
         )
-    cost.add("attention", len(pattern.sides) * places * p * p * 20)
+    cost.add("attention", len(pattern.scores) * places * p * p * 20)
     weight: Ints = np.stack(found, axis=-1).transpose(1, 2, 0, 3)
     return weight, worst + Fraction(1, 2 << SIGMA_BITS)

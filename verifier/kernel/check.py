@@ -21,7 +21,7 @@ from verifier.kernel import limits
 from verifier.kernel.arrays import CAPACITY, Ints, largest, zeros
 from verifier.kernel.attention import weights
 from verifier.kernel.certificate import Certificate, read_certificate
-from verifier.kernel.circuit import Circuit, fold, quantise
+from verifier.kernel.circuit import Circuit, fold, quantise, units_up
 from verifier.kernel.claim import Claim, read_claim
 from verifier.kernel.closed_form import ROOM, ClosedForm, Written, closed_form, written
 from verifier.kernel.conclusion import (
@@ -41,7 +41,7 @@ from verifier.kernel.events import Events
 from verifier.kernel.floating_point import UNIT_BITS, logit_rounding
 from verifier.kernel.learned import learned_sums
 from verifier.kernel.limits import LISTED_INPUTS
-from verifier.kernel.logits import Lanes, Logits, logits, prepare, units_up
+from verifier.kernel.logits import Lanes, Logits, logits, prepare
 from verifier.kernel.model_file import ModelFile, read_model
 from verifier.kernel.operation import Names, names_of, renamed
 from verifier.kernel.quadrature import BOUND_BITS, Nodes, Quadrature, quadratures
@@ -118,7 +118,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     )
     if dense:
         width = 2 * source.outputs if exact else explanation.directions.shape[1]
-        held = width + len(source.positions) * (len(folded.attention.sides) + 4)
+        held = width + len(source.positions) * (len(folded.attention.scores) + 4)
         source.require_held(source.p**2 * (held + limits.INPUT_TABLES), "claim.strategy")
     sigma, error = weights(source, folded.attention, cost) if dense else (zeros(0), None)
     circuit = quantise(folded, source.p, cost, error)
@@ -181,7 +181,9 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         ),
         closed_form=explained.bound(lanes.exponent),
         accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed, names),
-        brute_force=circuit.p**2 * circuit.neurons * (circuit.outputs + len(folded.moves) * len(source.positions)),
+        brute_force=circuit.p**2
+        * circuit.neurons
+        * (circuit.outputs + len(folded.moves.heads) * len(source.positions)),
         events=count,
         operations=dict(cost.operations),
     )

@@ -9,23 +9,54 @@ the file, for every attention pattern the file allows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
+from math import ceil
 from operator import mul
 
 import numpy as np
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import Ints, largest, require_capacity, zeros
-from verifier.kernel.attention import Pattern, pattern
+from verifier.kernel.arrays import Ints, integers, zeros
+from verifier.kernel.attention import NO_ATTENTION, Pattern, pattern
 from verifier.kernel.cost import Cost
 from verifier.kernel.enclosure import Enclosed, plus, product, stacked
 from verifier.kernel.limits import OUT_BITS, PRE_BITS, SUM_BITS
 from verifier.kernel.model_file import ModelFile
 from verifier.kernel.reasons import Reason, require
 
-SLACK_BITS = 60  # of a factor, below its unit
 SKIP_SHIFT = 20  # skips are kept in units of 2^(SKIP_SHIFT − pre_scale − out_scale)
+
+
+@dataclass(frozen=True)
+class Moves:
+    """What the heads whose weights are not constant write, at every token of every position.
+
+    **Fields**
+
+    - `heads` [H]: which they are. `starts` [T]: of every position's tokens in the rows, all on top of each other.
+    - `pre` [H, rows, n], `skip` [H, rows, q]: through W_in and through W_U.
+    """
+
+    heads: tuple[int, ...]
+    starts: Ints
+    pre: Enclosed
+    skip: Enclosed
+
+    def sizes(self, table: Enclosed) -> Enclosed:
+        """Of [H, rows, columns]: the largest absolute value over a position's tokens, [H, T, columns]."""
+        parts = [np.abs(x).max(axis=1) for x in np.split(table.values, self.starts[1:], axis=1)]
+        return Enclosed(np.stack(parts, axis=1), table.exponent, table.radius)
+
+    @cached_property
+    def reach(self) -> tuple[Enclosed, Enclosed]:
+        """`sizes` of `pre` and of `skip`."""
+        return self.sizes(self.pre), self.sizes(self.skip)
+
+
+NOTHING = Enclosed(zeros(0, 1, 1), 0, 0)
+STILL = Moves((), zeros(1), NOTHING, NOTHING)  # constant attention
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +70,9 @@ class Circuit:
     - `skip_a`, `skip_b` [p, q], in units of 2^(SKIP_SHIFT − `pre_scale` − `out_scale`).
     - `out_radius`: W of the file is within so many units of `out`.
     - `hidden` [n]: upper bounds of the activations of the network in the file, in units of 2^-`pre_scale`.
-    - `attention`: the pattern that was folded in. `attention_error`: what of `logit_error` is due to its intervals.
+    - `attention`: the pattern that was folded in. `moves`: what its heads write, `pre` and `skip` in the units of
+      `pre_a` and `skip_a`, if weights at single inputs are added. `attention_error`: what of `logit_error` is due to
+      its intervals.
     - `logit_error`, `difference_error`: Lemma K's κ and κ_d. Any logit, or any difference of two logits of one input,
       of the network in the file is within so many units of 2^-(`pre_scale` + `out_scale`) of this circuit's.
     """
@@ -57,6 +90,7 @@ class Circuit:
     out_radius: int
     hidden: list[int]
     attention: Pattern
+    moves: Moves
     attention_error: int
     logit_error: int
     difference_error: int
@@ -73,11 +107,9 @@ class Folded:
 
     **Fields**
 
-    - `a`, `b` [p, n]; `w` [n, q]; `s1`, `s2` [p, q].
-    - `moves`: where attention is not constant, by head and then position, what the head writes at a token, through W_in
-      [tokens, n] and through W_U [tokens, q].
-    - `values` (by position, [tokens, Hk]), `attention`, `stream` [d]: the heads' values, the attention pattern and
-      bounds of the residual stream before the MLP, for Theorem F. Empty for a folded circuit.
+    - `a`, `b` [p, n]; `w` [n, q]; `s1`, `s2` [p, q]. `moves`, where attention is not constant.
+    - `attention`, and `streams`: the heads' values at every token of every position [rows, Hk], and bounds of the
+      residual stream before the MLP [d], for Theorem F; None for a folded circuit.
     """
 
     a: Enclosed
@@ -85,10 +117,9 @@ class Folded:
     w: Enclosed
     s1: Enclosed
     s2: Enclosed
-    moves: dict[int, list[tuple[Enclosed, Enclosed]]]
-    values: list[Enclosed]
+    moves: Moves
     attention: Pattern
-    stream: Enclosed | None
+    streams: tuple[Enclosed, Enclosed] | None = None
 
 
 def fold(model: ModelFile, cost: Cost) -> Folded:
@@ -106,7 +137,7 @@ def _fold_circuit(model: ModelFile, cost: Cost) -> Folded:
     s1, s2 = (tensors[name].T if name in tensors else nothing for name in ("S1", "S2"))
     cost.add("fold", n * (2 * p + q) + 2 * p * q)
     a, b, w = (tensors[name].T for name in "ABW")
-    return Folded(a, b, w, s1, s2, {}, [], Pattern([], [], False, [], []), None)
+    return Folded(a, b, w, s1, s2, STILL, NO_ATTENTION)
 
 
 def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
@@ -134,15 +165,18 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     b_v = tensors["blocks.0.attn.b_V"].reshape(1, heads * width)
     w_in, w_u = tensors["blocks.0.mlp.W_in"], tensors["unembed.W_U"]
 
+    held = plus(product(stacked(tokens), w_v, "W_V"), b_v)
     # The residual stream before the MLP, split into the part of a and the part of b with all constants.
-    part_a, part_b = [Enclosed(zeros(p, d), 0, 0)], [tensors["blocks.0.attn.b_O"].reshape(1, d)]
-    held = [plus(product(own, w_v, "W_V"), b_v) for own in tokens]
-    for place, own, middles in zip(model.positions, held, attention.middles, strict=True):
-        weighted = [w_o[head * width : (head + 1) * width].times(middle) for head, middle in enumerate(middles)]
-        parts = part_a if place.holds == "a" else part_b
-        parts.append(product(own, stacked(weighted), "W_O"))
-    (part_a if model.positions[-1].holds == "a" else part_b).append(tokens[-1])
-    resid_a, resid_b = plus(*part_a), plus(Enclosed(zeros(p, d), 0, 0), *part_b)
+    mixed: dict[bool, list[Enclosed]] = {True: [], False: []}
+    for place, own, middles in zip(model.positions, held.parted(rows), attention.middles, strict=True):
+        mixed[place.holds == "a"].append(own.times(middles))
+    streams = product(
+        stacked([plus(Enclosed(zeros(p, heads * width), 0, 0), *mixed[x]) for x in (True, False)]), w_o, "W_O"
+    )
+    constants = tensors["blocks.0.attn.b_O"].reshape(1, d)
+    parts = [[streams[:p]], [streams[p:], constants]]
+    parts[model.positions[-1].holds != "a"].append(tokens[-1])
+    resid_a, resid_b = (plus(*x) for x in parts)
     reach = [Enclosed(np.abs(x.values).max(axis=0), x.exponent, x.radius) for x in (resid_a, resid_b)]
     streams = stacked([resid_a, resid_b])
     pre = product(streams, w_in, "W_in")
@@ -153,27 +187,38 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
         w=product(tensors["blocks.0.mlp.W_out"], w_u, "W_U"),
         s1=skips[:p],
         s2=plus(skips[p : 2 * p], skips[2 * p :], tensors["unembed.b_U"].reshape(1, q)),
-        moves=_moves(attention, held, w_o, w_in, w_u),
-        values=held,
+        moves=_moves(attention, held, rows, tensors["blocks.0.attn.W_O"], (w_in, w_u)),
         attention=attention,
-        stream=plus(*reach),
+        streams=(held, plus(*reach)),
     )
 
 
 def _moves(
-    attention: Pattern, held: list[Enclosed], w_o: Enclosed, w_in: Enclosed, w_u: Enclosed
-) -> dict[int, list[tuple[Enclosed, Enclosed]]]:
-    """What the heads whose weights are not constant write, as `Folded.moves` has it."""
-    width, rows = len(w_o.values) // len(attention.radii[0]), [len(x.values) for x in held]
-    heads = [head for head in range(len(attention.radii[0])) if any(row[head] for row in attention.radii)]
-    if not heads:
-        return {}
-    together = stacked(held)
-    parts = [product(together.columns(x * width, width), w_o[x * width : (x + 1) * width], "W_O") for x in heads]
-    written = stacked(parts)  # by head and position, [tokens, d]
-    found = [product(written, side, "attention").parted(rows * len(heads)) for side in (w_in, w_u)]
-    by_place = list(zip(*found, strict=True))
-    return {head: by_place[i * len(rows) : (i + 1) * len(rows)] for i, head in enumerate(heads)}
+    attention: Pattern, held: Enclosed, rows: list[int], w_o: Enclosed, sides: tuple[Enclosed, Enclosed]
+) -> Moves:
+    """`w_o` [heads, k, d], `sides`: W_in and W_U. W_O goes through them first: there are fewer values than tokens."""
+    heads = tuple(head for head, radii in enumerate(zip(*attention.radii, strict=True)) if any(radii))
+    own = by_head(held, w_o.shape[0])[integers(heads)]
+    pre, skip = (product(own, product(w_o[integers(heads)], side, "W_O"), "attention") for side in sides)
+    return Moves(heads, np.cumsum([0, *rows[:-1]], dtype=np.int64), pre, skip)
+
+
+def by_head(table: Enclosed, heads: int) -> Enclosed:
+    """[rows, heads·k] as [heads, rows, k]."""
+    values = table.values.reshape(len(table.values), heads, -1).transpose(1, 0, 2)
+    return Enclosed(np.ascontiguousarray(values), table.exponent, table.radius)
+
+
+def charged(sizes: Enclosed, factors: Sequence[Sequence[Fraction]]) -> tuple[Ints, int]:
+    """What factors [heads][positions] make of sizes [heads, positions, columns] at most: integers, whose sum over
+    heads and positions fits, and their exponent.
+    """
+    keep = (61 - sum(map(len, factors)).bit_length()) // 2
+    near = sizes.at(sizes.exponent + max(0, sizes.reach().bit_length() - keep))
+    top = max(max(row) for row in factors)
+    shift = keep - 1 - top.numerator.bit_length() + top.denominator.bit_length()  # top·2^shift < 2^keep
+    scaled = integers([[ceil(x * Fraction(2) ** shift) for x in row] for row in factors])
+    return scaled[:, :, None] * (near.values + np.int64(near.radius)), near.exponent - shift
 
 
 def _slack(
@@ -187,46 +232,34 @@ def _slack(
     weights are known at every input within `known` (Lemma K⁺), that is every r_t, and the size counts; so it does for
     what `whole` asks for, how far weights move pre-activations at all.
     """
-    pre, skip = [0] * folded.w.shape[0], 0
-    for head, written in folded.moves.items():
-        radii = [row[head] if known is None else known for row in folded.attention.radii]
-        moved = []
-        for reached, scale in zip(zip(*written, strict=True), scales, strict=True):
-            if folded.attention.normalised and known is None and not whole:
-                together = stacked(reached)
-                half = together.values.max(axis=0) - together.values.min(axis=0)
-                parts = [(sum(radii, Fraction(0)) / 2, half, 2 * together.radius, together.exponent)]
-            else:
-                parts = [
-                    (radius, np.abs(x.values).max(axis=0), x.radius, x.exponent)
-                    for radius, x in zip(radii, reached, strict=True)
-                ]
-            columns = zip(*(_moved(*part, scale) for part in parts), strict=True)
-            moved.append([sum(column) for column in columns])
-        pre = [x + y for x, y in zip(pre, moved[0], strict=True)]
-        skip += max(moved[1])
-    return pre, skip
-
-
-def _moved(radius: Fraction, sizes: Ints, more: int, exponent: int, scale: int) -> list[int]:
-    """radius·(sizes + more)·2^exponent, entry by entry, in units of 2^-scale, rounded up, from 30 bits of both."""
-    factor, top = ceil_units(radius, scale + exponent + SLACK_BITS), largest(sizes) + more
-    require_capacity(top, "what attention may move")
-    narrow, wide = max(0, factor.bit_length() - 30), max(0, top.bit_length() - 30)
-    product = np.int64(-(-factor >> narrow)) * -(-(sizes + np.int64(more)) >> wide)
-    shift = SLACK_BITS - narrow - wide
-    return [x << -shift if shift < 0 else -(-x >> shift) for x in product.tolist()]
+    moves, found = folded.moves, list[Ints]()
+    if not moves.heads:
+        return [0] * folded.w.shape[0], 0
+    radii = [[row[head] if known is None else known for row in folded.attention.radii] for head in moves.heads]
+    shifts = list[int]()
+    for table, sizes, scale in zip((moves.pre, moves.skip), moves.reach, scales, strict=True):
+        if folded.attention.scores and known is None and not whole:
+            half = table.values.max(axis=1, keepdims=True) - table.values.min(axis=1, keepdims=True)
+            sides = Enclosed(half, table.exponent - 1, 2 * table.radius)
+            moved, exponent = charged(sides, [[sum(row, Fraction(0))] for row in radii])
+        else:
+            moved, exponent = charged(sizes, radii)
+        found.append(moved.sum(axis=1, dtype=np.int64))  # by head
+        shifts.append(exponent + scale)
+    pre, skip = found[0].sum(axis=0, dtype=np.int64).tolist(), sum(found[1].max(axis=1).tolist())
+    return [units_up(x, shifts[0], 0) for x in pre], units_up(skip, shifts[1], 0)
 
 
 def _scale(tables: Sequence[Enclosed], bits: int) -> int:
     """The greatest s for which the largest entry, times 2^s, is below 2^bits; `bits` if all are zero."""
-    tops = [largest(x.values).bit_length() + x.exponent for x in tables if x.values.any()]
+    tops = [x.top.bit_length() + x.exponent for x in tables if x.top]
     return bits - max(tops, default=0)
 
 
-def ceil_units(value: Fraction, scale: int) -> int:
-    """The least number of units of 2^-scale that is not below `value`."""
-    return -((-value * Fraction(2) ** scale).__floor__())
+def units_up(value: int, exponent: int, target: int) -> int:
+    """value·2^`exponent` in units of 2^`target`, rounded up."""
+    shift = exponent - target
+    return value << shift if shift >= 0 else -(-value >> -shift)
 
 
 def quantise(folded: Folded, p: int, cost: Cost, known: Fraction | None = None) -> Circuit:
@@ -256,16 +289,21 @@ def quantise(folded: Folded, p: int, cost: Cost, known: Fraction | None = None) 
         w = folded.w.at(-out_scale)
     scale = pre_scale + out_scale
     pre_slack, moved_skip = _slack(folded, (pre_scale, scale), known)
-    # What the heads write is rounded to the same units, and a sum of it once more; no weight is above one.
-    parts = [] if known is None else [part for written in folded.moves.values() for part in written]
-    more = sum(x.at(-pre_scale).radius for x, _ in parts) + bool(parts)
-    beside = _slack(folded, (pre_scale, scale), None, whole=True)[0] if parts else []
+    moves, more, beside, lost = STILL, 0, [0] * n, 0
+    if known is not None:
+        # What the heads write is rounded to the same units, and a sum of it once more; no weight is above one.
+        moves = replace(
+            folded.moves, pre=folded.moves.pre.at(-pre_scale), skip=folded.moves.skip.at(SKIP_SHIFT - scale)
+        )
+        count = len(moves.heads) * len(moves.starts)
+        more, lost = count * moves.pre.radius + 1, count * moves.skip.radius << SKIP_SHIFT
+        beside = _slack(folded, (pre_scale, scale), None, whole=True)[0]
     slack = [x + more for x in pre_slack]
     s1, s2 = folded.s1.at(SKIP_SHIFT - scale), folded.s2.at(SKIP_SHIFT - scale)
     high, low = w.values.max(axis=1).tolist(), w.values.min(axis=1).tolist()
     most = (a.max(axis=1) + b.max(axis=1)).tolist()
-    active = [max(0, x + y) for x, y in zip(most, beside or [0] * n, strict=True)]
-    moved_skip += sum(x.at(SKIP_SHIFT - scale).radius for _, x in parts) << SKIP_SHIFT
+    active = [max(0, x + y) for x, y in zip(most, beside, strict=True)]
+    moved_skip += lost
     skip = (s1.radius + s2.radius << SKIP_SHIFT) + moved_skip
     moved = [2 * r_a + s for s in slack]
     rest = w.radius * sum(active) + skip
@@ -286,6 +324,7 @@ def quantise(folded: Folded, p: int, cost: Cost, known: Fraction | None = None) 
         out_radius=w.radius,
         hidden=[x + y for x, y in zip(active, moved, strict=True)],
         attention=folded.attention,
+        moves=moves,
         attention_error=sum(map(mul, sizes, slack)) + moved_skip,
         logit_error=sum(map(mul, sizes, moved)) + rest,
         difference_error=sum(map(mul, ranges, moved)) + 2 * rest,

@@ -9,22 +9,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
 
-from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
+from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, integers, largest, require_capacity, rounded, zeros
 
 WORK_BITS = 56  # of an entry between operations
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Enclosed:
-    """Every entry of the matrix meant is within `radius`·2^`exponent` of `values`·2^`exponent`."""
+    """Every entry of the matrix meant is within `radius`·2^`exponent` of `values`·2^`exponent`.
+
+    Nobody writes to `values`: they may be shared, and the largest is looked for once.
+    """
 
     values: Ints
     exponent: int
     radius: int
+
+    @cached_property
+    def top(self) -> int:
+        """The greatest absolute value of `values`."""
+        return largest(self.values)
 
     @property
     def T(self) -> Enclosed:
@@ -51,32 +60,38 @@ class Enclosed:
     def at(self, exponent: int) -> Enclosed:
         """The same, in units of 2^`exponent`; coarser ones are rounded to nearest."""
         shift = exponent - self.exponent
+        if shift == 0:
+            return self
         if self.reach() == 0:
             return Enclosed(self.values, exponent, 0)
-        if shift <= 0:
-            return Enclosed(shifted(self.values, -shift), exponent, self.radius << -shift)
+        if shift < 0:
+            require_capacity(self.top << min(-shift, 64), "a shifted table")
+            return Enclosed(self.values << min(-shift, 63), exponent, self.radius << -shift)
         radius = -(-self.radius >> shift) + 1
-        return Enclosed(rounded(self.values, min(shift, 61)), exponent, radius)
+        return Enclosed(rounded(self.values, min(shift, 61), self.top), exponent, radius)
 
     def within(self, bits: int) -> Enclosed:
         """The same with entries of at most `bits` bits (and a carry)."""
-        excess = largest(self.values).bit_length() - bits
+        excess = self.top.bit_length() - bits
         return self.at(self.exponent + excess) if excess > 0 else self
 
     def reach(self) -> int:
         """An integer that no entry exceeds in absolute value, in units of 2^`exponent`."""
-        return largest(self.values) + self.radius
+        return self.top + self.radius
 
-    def times(self, factor: Fraction) -> Enclosed:
-        """A multiple.
+    def times(self, factors: Sequence[Fraction]) -> Enclosed:
+        """Multiples: so many columns for every factor, in turn.
 
-        **Raises** `Rejected(CAPACITY)` when the numerator of `factor` has more than 21 bits.
+        **Raises** `Rejected(CAPACITY)` when the numerator of a factor has more than 21 bits.
         """
-        require_capacity(abs(factor.numerator) << 41, "a factor")
-        narrow = self.at(self.exponent + largest(self.values).bit_length() - (WORK_BITS - 21))
-        top, bottom = factor.numerator, factor.denominator
-        radius = -(-narrow.radius * abs(top) // bottom) + 1
-        return Enclosed(narrow.values * np.int64(top) // np.int64(bottom), narrow.exponent, radius)
+        require_capacity(max(abs(x.numerator) for x in factors) << 41, "a factor")
+        narrow = self.at(self.exponent + self.top.bit_length() - (WORK_BITS - 21))
+        each = self.values.shape[-1] // len(factors)
+        top, bottom = (
+            np.repeat(integers([getattr(x, name) for x in factors]), each) for name in ("numerator", "denominator")
+        )
+        radius = max(-(-narrow.radius * abs(x.numerator) // x.denominator) for x in factors) + 1
+        return Enclosed(narrow.values * top // bottom, narrow.exponent, radius)
 
 
 def common(parts: Sequence[Enclosed]) -> int:
@@ -103,20 +118,23 @@ def stacked(parts: Sequence[Enclosed]) -> Enclosed:
 
 
 def product(x: Enclosed, y: Enclosed, what: str) -> Enclosed:
-    """x·y. With X = X₁·2^h + X₀ the sum X₁·Y + ⌊X₀·Y/2^h⌋ is x·y in units 2^h coarser, up to one.
+    """x·y; stacks of matrices broadcast. With X = X₁·2^h + X₀ the sum X₁·Y + ⌊X₀·Y/2^h⌋ is x·y in units 2^h coarser,
+    up to one.
 
     Both products fit binary64. The radii: |xy − XY| <= r_x·Σ|Y| + r_y·Σ|X| + r_x·r_y per term of a sum.
     """
     inner = x.values.shape[-1]
     if x.reach() == 0 or y.reach() == 0:
-        return Enclosed(zeros(len(x.values), y.values.shape[1]), 0, 0)
+        return Enclosed(zeros(*x.values.shape[:-1], y.values.shape[-1]), 0, 0)
     digit = (SIGNIFICAND - (inner - 1).bit_length()) // 3
     # A value rounded to k bits may carry to 2^k, which is why each width leaves one bit.
     left, right = x.within(2 * digit - 1), y.within(SIGNIFICAND - (inner - 1).bit_length() - digit - 1)
-    digits = np.concatenate([left.values >> digit, left.values & np.int64((1 << digit) - 1)])
-    high, low = np.split(exact_product(digits, right.values, what), 2)
-    values = high + (low >> digit)
+    digits = np.concatenate([left.values >> digit, left.values & np.int64((1 << digit) - 1)], axis=-2)
+    found = exact_product(digits, right.values, what, ((1 << digit) - 1, right.top))
+    rows = left.values.shape[-2]
+    values = found[..., rows:, :] >> digit
+    values += found[..., :rows, :]
     columns = int(np.abs(right.values).sum(axis=-2).max(initial=0))
-    rows = int(np.abs(left.values).sum(axis=-1).max(initial=0))
-    radius = left.radius * columns + right.radius * rows + inner * left.radius * right.radius
+    wide = int(np.abs(left.values).sum(axis=-1).max(initial=0))
+    radius = left.radius * columns + right.radius * wide + inner * left.radius * right.radius
     return Enclosed(values, left.exponent + right.exponent + digit, -(-radius >> digit) + 1)

@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from math import ceil, isqrt
 
 import numpy as np
 
-from verifier.kernel.arrays import Ints, exact_product, integers, largest, shifted
+from verifier.kernel.arrays import Ints, exact_product, integers, require_capacity
 from verifier.kernel.attention import Pattern
-from verifier.kernel.circuit import Circuit, Folded
+from verifier.kernel.circuit import Circuit, Folded, by_head, charged
 from verifier.kernel.cost import Cost
 from verifier.kernel.enclosure import Enclosed, product
 from verifier.kernel.model_file import ModelFile
@@ -59,36 +60,52 @@ ARITHMETIC = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Upper:
-    """Upper bounds of numbers that are not negative: `values`·2^`exponent`, a vector or a matrix."""
+    """Upper bounds of numbers that are not negative: `values`·2^`exponent`, one row for each of several vectors."""
 
     values: Ints
     exponent: int
 
+    @cached_property
+    def most(self) -> int:
+        return int(self.values.max(initial=0))
+
     def within(self, bits: int) -> Upper:
         """The same, at most `bits` bits long (and a carry), rounded up."""
-        excess = largest(self.values).bit_length() - bits
+        excess = self.most.bit_length() - bits
         return self.at(self.exponent + excess) if excess > 0 else self
 
     def at(self, exponent: int) -> Upper:
-        return Upper(-shifted(-self.values, self.exponent - exponent), exponent)
+        shift = exponent - self.exponent
+        if shift <= 0:
+            require_capacity(self.most << min(-shift, 64), "a magnitude")
+            return Upper(self.values << min(-shift, 63), exponent) if shift else self
+        return Upper(-(-self.values >> min(shift, 63)), exponent)
 
     def top(self) -> int:
         """Every number is below 2^top."""
-        return largest(self.values).bit_length() + self.exponent
+        return self.most.bit_length() + self.exponent
 
-    def times(self, factor: Fraction) -> Upper:
-        """A multiple by `factor` >= 0."""
-        if factor == 0:
-            return Upper(np.zeros_like(self.values), self.exponent)
-        shift = 20 - factor.numerator.bit_length() + factor.denominator.bit_length()
-        narrow = self.within(38)
-        return Upper(narrow.values * np.int64(ceil(factor * Fraction(2) ** shift)), narrow.exponent - shift)
+    def times(self, *factors: Fraction) -> Upper:
+        """A multiple by a factor that is not negative, or of every row by its own."""
+        top = max(factors)
+        shift = 20 - top.numerator.bit_length() + top.denominator.bit_length()
+        scaled, narrow = [ceil(x * Fraction(2) ** shift) for x in factors], self.within(38)
+        by = np.int64(scaled[0]) if len(scaled) == 1 else integers(scaled)[:, None]
+        return Upper(narrow.values * by, narrow.exponent - shift)
+
+    def total(self) -> Upper:
+        """The sum of the rows, as one row."""
+        narrow = self.within(60 - len(self.values).bit_length())
+        return Upper(narrow.values.sum(axis=0, keepdims=True, dtype=np.int64), narrow.exponent)
+
+    def largest(self) -> Fraction:
+        return self.most * Fraction(2) ** self.exponent
 
     def ceiling(self) -> int:
         """The largest, in units of 2^-60."""
-        return ceil(largest(self.values) * Fraction(2) ** (self.exponent + UNIT_BITS))
+        return ceil(self.largest() * (1 << UNIT_BITS))
 
 
 def upper(table: Enclosed) -> Upper:
@@ -103,12 +120,12 @@ def plus(*parts: Upper) -> Upper:
     return Upper(sum(others, first), exponent)
 
 
-def maximum(table: Upper) -> Upper:
-    """By column."""
-    return Upper(table.values.max(axis=0), table.exponent)
+def maximum(table: Upper, starts: Sequence[int] = (0,)) -> Upper:
+    """By column: the largest of the rows from each of `starts` on to the next."""
+    return Upper(np.maximum.reduceat(table.values, starts, axis=0), table.exponent)
 
 
-LEAST = Upper(integers([1]), -UNIT_BITS)  # what underflow may do
+LEAST = Upper(integers([[1]]), -UNIT_BITS)  # what underflow may do
 
 
 def _require_range(values: Upper, what: str) -> None:
@@ -117,7 +134,7 @@ def _require_range(values: Upper, what: str) -> None:
     **Raises** `Rejected(NOT_PROVED)`.
     """
     require(
-        not values.values.any() or values.top() <= OVERFLOW_BITS,
+        not values.most or values.top() <= OVERFLOW_BITS,
         Reason.NOT_PROVED,
         f"{what}: an intermediate result may overflow",
     )
@@ -130,10 +147,11 @@ def _tensor(tensor: Enclosed, *shape: int) -> Upper:
 
 
 def through(matrix: Upper, x: Upper) -> Upper:
-    """xᵀ|W| for |W| [m, k]; x is rounded up to what one exact product leaves room for."""
-    room = 52 - len(matrix.values).bit_length() - largest(matrix.values).bit_length()
+    """x·|W| for |W| [m, k], row by row; x is rounded up to what one exact product leaves room for."""
+    room = 52 - len(matrix.values).bit_length() - matrix.most.bit_length()
     v = x.within(max(12, room))
-    return Upper(exact_product(v.values[None, :], matrix.values, "a magnitude")[0], matrix.exponent + v.exponent)
+    found = exact_product(v.values, matrix.values, "a magnitude", (v.most, matrix.most))
+    return Upper(found, matrix.exponent + v.exponent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,11 +193,11 @@ def logit_rounding(model: ModelFile, folded: Folded, circuit: Circuit, semantics
     **Raises** `Rejected(NOT_PROVED)` when the arithmetic gives no bound.
     """
     arithmetic = ARITHMETIC[semantics]
-    hidden = Upper(integers(circuit.hidden), -circuit.pre_scale)
+    hidden = Upper(integers([circuit.hidden]), -circuit.pre_scale)
     cost.add("floating point", 6 * sum(tensor.values.size for tensor in model.tensors.values()))
-    if model.positions:
-        return _transformer(model, folded, circuit, hidden, arithmetic)
-    return _circuit(model, hidden, arithmetic)
+    if folded.streams is None:
+        return _circuit(model, hidden, arithmetic)
+    return _transformer(model, folded, *folded.streams, circuit, hidden, arithmetic)
 
 
 def _circuit(model: ModelFile, hidden: Upper, arithmetic: Arithmetic) -> int:
@@ -191,56 +209,55 @@ def _circuit(model: ModelFile, hidden: Upper, arithmetic: Arithmetic) -> int:
     pre = plus(size.times(2 * once), LEAST)
     matrix = Upper(np.ascontiguousarray(tensors["W"].values.T), tensors["W"].exponent)
     skips = [
-        Upper(integers([largest(tensors[name].values)]), tensors[name].exponent)
-        for name in ("S1", "S2")
-        if name in tensors
+        Upper(integers([[tensors[name].most]]), tensors[name].exponent) for name in ("S1", "S2") if name in tensors
     ]
     bias = plus(*skips, *skips, LEAST) if skips else LEAST
     out = _affine(matrix, bias, _Signal(hidden, pre), arithmetic, "W")
     return plus(plus(out.size, out.error).times(4 * once), out.error, LEAST).ceiling()
 
 
-def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upper, arithmetic: Arithmetic) -> int:
+def _transformer(
+    model: ModelFile, folded: Folded, values: Enclosed, stream: Enclosed, circuit: Circuit, hidden: Upper,
+    arithmetic: Arithmetic,
+) -> int:  # fmt: skip
     heads, width, d = model.tensors["blocks.0.attn.W_O"].shape
     n = model.tensors["blocks.0.mlp.b_in"].shape[0]
 
     def tensor(name: str, *shape: int) -> Upper:
         return _tensor(model.tensors[name], *shape)
 
-    value = tensor("blocks.0.attn.W_V")
-    w_v = Upper(value.values.transpose(1, 0, 2).reshape(d, heads * width), value.exponent)
-    b_v, w_o = tensor("blocks.0.attn.b_V", heads * width), tensor("blocks.0.attn.W_O", heads * width, d)
+    w_v, b_v = by_column(tensor("blocks.0.attn.W_V")), tensor("blocks.0.attn.b_V", heads * width)
+    w_o = tensor("blocks.0.attn.W_O", heads * width, d)
     w_in, w_out, w_u = (tensor(name) for name in ("blocks.0.mlp.W_in", "blocks.0.mlp.W_out", "unembed.W_U"))
     embed, places = tensor("embed.W_E"), tensor("pos_embed.W_pos")
-    nothing = Upper(np.zeros(1, dtype=np.int64), -2000)
-    mixed = last = _Signal(nothing, nothing)
-    attention, signals = folded.attention, list[_Signal]()
-    for index, place in enumerate(model.positions):
-        tokens = maximum(Upper(embed.values[place.tokens], embed.exponent))
-        position = Upper(places.values[index], places.exponent)
-        summed = _added(_Signal(tokens, nothing), _Signal(position, nothing), arithmetic)
-        # An embedding stored in a narrower format is rounded once more.
-        last = _Signal(summed.size, plus(summed.error, summed.size.times(2 * arithmetic.operands)))
-        signals.append(last)
-    moved = _softmax_error(model, attention, signals, arithmetic) if attention.sides else Fraction(0)
+    tokens = Upper(np.stack([embed.values[x.tokens].max(axis=0) for x in model.positions]), embed.exponent)
+    nothing = tokens.times(Fraction(0))
+    # By position: a row of every signal up to the mix.
+    summed = _added(_Signal(tokens, nothing), _Signal(places, nothing), arithmetic)
+    # An embedding stored in a narrower format is rounded once more.
+    signal = _Signal(summed.size, plus(summed.error, summed.size.times(2 * arithmetic.operands)))
+    last = _Signal(*(Upper(x.values[-1:], x.exponent) for x in (signal.size, signal.error)))
+    attention, starts = folded.attention, folded.moves.starts.tolist()
+    moved = _softmax_error(model, attention, starts, signal, last, arithmetic)
     # What the weights' errors do is linear up to ReLU: through the exact maps, where the folding has them.
-    exactly = bool(moved) and len(folded.moves) == heads
-    for index, signal in enumerate(signals):
-        held = _affine(w_v, b_v, signal, arithmetic, "W_V", maximum(upper(folded.values[index])))
-        ends = zip(attention.middles[index], attention.radii[index], strict=True)
-        weight = max(abs(m) + r for m, r in ends) + moved * exactly
-        error = plus(held.error.times(weight), plus(held.size, held.error).times(moved * (not exactly)), LEAST)
-        mixed = _Signal(plus(mixed.size, held.size.times(weight)), plus(mixed.error, error))
+    exactly = bool(moved) and len(folded.moves.heads) == heads
+    held = _affine(w_v, b_v, signal, arithmetic, "W_V", maximum(upper(values), starts))
+    ends = [zip(*rows, strict=True) for rows in zip(attention.middles, attention.radii, strict=True)]
+    weights = [max(abs(m) + r for m, r in row) + moved * exactly for row in ends]
+    size = held.size.times(*weights).total()
+    error = plus(held.error.times(*weights), plus(held.size, held.error).times(moved * (not exactly)), LEAST).total()
     # The mix itself: a product of length T whose weights carry one rounding of their own.
     relative = arithmetic.product_error(len(model.positions) + 1, "attention")
-    mixed = _Signal(mixed.size, plus(mixed.error, plus(mixed.size, mixed.error).times(relative), LEAST))
+    mixed = _Signal(size, plus(error, plus(size, error).times(relative), LEAST))
     attended = _affine(w_o, tensor("blocks.0.attn.b_O"), mixed, arithmetic, "W_O")
-    before = _added(last, attended, arithmetic, _stream(folded, model, moved * exactly))
+    before = _added(
+        last, attended, arithmetic, _stream(folded, values, stream, model.tensors["blocks.0.attn.W_O"], moved * exactly)
+    )
     pre = _affine(w_in, tensor("blocks.0.mlp.b_in"), before, arithmetic, "W_in")
     skipped = list[Upper]()
     if exactly:
-        by_target = zip(*(part for written in folded.moves.values() for part in written), strict=True)
-        inner, *skipped = (plus(*(maximum(upper(x)) for x in parts)).times(moved) for parts in by_target)
+        even = [[moved] * len(model.positions)] * heads
+        inner, *skipped = (_charged(sizes, even) for sizes in folded.moves.reach)
         pre = _Signal(pre.size, plus(pre.error, inner))
     # The error of the hidden layer reaches the logits through W_out·W_U, the rest through W_U.
     exact = _Signal(hidden, hidden.times(Fraction(0)))
@@ -255,10 +272,22 @@ def _transformer(model: ModelFile, folded: Folded, circuit: Circuit, hidden: Upp
     return plus(direct, *skipped, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
 
 
+def by_column(weight: Upper) -> Upper:
+    """[heads, d, k] as [d, heads·k]."""
+    heads, d, width = weight.values.shape
+    return Upper(weight.values.transpose(1, 0, 2).reshape(d, heads * width), weight.exponent)
+
+
+def _charged(sizes: Enclosed, factors: Sequence[Sequence[Fraction]]) -> Upper:
+    """Σ over heads and positions of factors [heads][positions] times sizes [heads, positions, columns]."""
+    values, exponent = charged(sizes, factors)
+    return Upper(values.sum(axis=(0, 1), dtype=np.int64)[None, :], exponent)
+
+
 def _softmax_error(
-    model: ModelFile, attention: Pattern, signals: Sequence[_Signal], arithmetic: Arithmetic
+    model: ModelFile, attention: Pattern, starts: list[int], signal: _Signal, last: _Signal, arithmetic: Arithmetic
 ) -> Fraction:
-    """How far a computed attention weight σ is from the exact one.
+    """How far a computed attention weight σ is from the exact one; 0 for declared weights.
 
     If every computed score is within e of the exact one (rounding of its difference to the largest included), and an
     exponential within `EXPONENTIAL` units in the last place, each exponential is the exact one times a factor within
@@ -268,52 +297,41 @@ def _softmax_error(
 
     **Raises** `Rejected(NOT_PROVED)` when the scores' errors are too large.
     """
-    scale = model.scale_squared or Fraction(0)
-    bound = Fraction(isqrt(ceil(scale * (1 << 80))) + 1, 1 << 40)  # of the scale, from above
-    unit = arithmetic.sums + arithmetic.result
-    worst = Fraction(0)
-    for head, (query, keys) in enumerate(attention.sides):
-        q = _scored(model, head, "Q", signals[-1], query, arithmetic)
-        for key, signal in zip(keys, signals, strict=True):
-            k = _scored(model, head, "K", signal, key, arithmetic)
-            size = _inner(plus(q.size, q.error), plus(k.size, k.error))
-            error = _inner(q.error, plus(k.size, k.error)) + _inner(plus(q.size, q.error), k.error)
-            relative = arithmetic.product_error(query.shape[1] + 2, "a score") + 8 * unit
-            worst = max(worst, (error + size * (relative + 4 * unit)) * bound)
-    x = 2 * worst + 4 * EXPONENTIAL * unit
+    if attention.queries is None or attention.keys is None or model.scale_squared is None:
+        return Fraction(0)
+    bound = Fraction(isqrt(ceil(model.scale_squared * (1 << 80))) + 1, 1 << 40)  # of the scale, from above
+    unit, heads = arithmetic.sums + arithmetic.result, len(attention.scores)
+
+    def side(name: str, x: _Signal, size: Upper) -> _Signal:
+        weight, bias = (_tensor(model.tensors[f"blocks.0.attn.{kind}_{name}"]) for kind in "Wb")
+        flat = Upper(bias.values.reshape(1, -1), bias.exponent)
+        return _affine(by_column(weight), flat, x, arithmetic, f"W_{name}", size)
+
+    q = side("Q", last, maximum(upper(attention.queries)))
+    k = side("K", signal, maximum(upper(attention.keys), starts))
+    computed = plus(q.size, q.error), plus(k.size, k.error)
+    size = _inner(*computed, heads)
+    error = plus(_inner(q.error, computed[1], heads), _inner(computed[0], k.error, heads))
+    relative = arithmetic.product_error(q.size.values.shape[1] // heads + 2, "a score") + 8 * unit
+    x = 2 * plus(error, size.times(relative + 4 * unit)).times(bound).largest() + 4 * EXPONENTIAL * unit
     require(x <= Fraction(1, 4), Reason.NOT_PROVED, "attention: the scores have no useful error bound")
-    return (x + x * x) * (1 + x + x * x) / 4 + (len(signals) + 4) * 2 * unit
+    return (x + x * x) * (1 + x + x * x) / 4 + (len(model.positions) + 4) * 2 * unit
 
 
-def _scored(model: ModelFile, head: int, name: str, x: _Signal, exact: Enclosed, arithmetic: Arithmetic) -> _Signal:
-    """Queries or keys of one head."""
-    weight, bias = (upper(model.tensors[f"blocks.0.attn.{kind}_{name}"]) for kind in "Wb")
-    return _affine(
-        Upper(weight.values[head], weight.exponent),
-        Upper(bias.values[head], bias.exponent),
-        x,
-        arithmetic,
-        f"W_{name}",
-        maximum(upper(exact)),
-    )
+def _inner(x: Upper, y: Upper, heads: int) -> Upper:
+    """Σ x·y within each head: [positions, heads]."""
+    u, v = x.within(24), y.within(24)  # a head is at most 2^13 wide
+    products = (u.values * v.values).reshape(len(v.values), heads, -1)
+    return Upper(products.sum(axis=2, dtype=np.int64), u.exponent + v.exponent)
 
 
-def _inner(x: Upper, y: Upper) -> Fraction:
-    """Σ x·y, exactly."""
-    total = sum(a * b for a, b in zip(x.values.tolist(), y.values.tolist(), strict=True))
-    return Fraction(total) * Fraction(2) ** (x.exponent + y.exponent)
-
-
-def _stream(folded: Folded, model: ModelFile, moved: Fraction) -> Upper:
+def _stream(folded: Folded, values: Enclosed, stream: Enclosed, w_o: Enclosed, moved: Fraction) -> Upper:
     """Bounds of the residual stream before the MLP, exact but for attention weights that are off by `moved`: the one at
     the middles, and what a head writes times how far its weight may be from there.
     """
-    w_o = model.tensors["blocks.0.attn.W_O"]
-    width, parts = w_o.shape[1], [] if folded.stream is None else [upper(folded.stream)]
-    for held, radii in zip(folded.values, folded.attention.radii, strict=True):
-        for head, radius in enumerate(radii):
-            if radius + moved:
-                own = Enclosed(held.values[:, head * width : (head + 1) * width], held.exponent, held.radius)
-                written = product(own, Enclosed(w_o.values[head], w_o.exponent, w_o.radius), "W_O")
-                parts.append(maximum(upper(written)).times(radius + moved))
-    return plus(*parts) if len(parts) > 1 else parts[0]
+    factors = [[x + moved for x in radii] for radii in zip(*folded.attention.radii, strict=True)]
+    bounds = upper(stream.reshape(1, -1))
+    if not any(map(any, factors)):
+        return bounds
+    written = product(by_head(values, len(factors)), w_o, "W_O")
+    return plus(bounds, _charged(folded.moves.sizes(written), factors))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from verifier.kernel import events
-from verifier.kernel.arrays import Ints, exact_product, largest, require_capacity, shifted, zeros
+from verifier.kernel.arrays import Ints, exact_product, integers, largest, require_capacity, shifted, zeros
 from verifier.kernel.attention import SIGMA_BITS
 from verifier.kernel.circuit import SKIP_SHIFT, Circuit, Folded
 from verifier.kernel.cost import Cost, Observer
@@ -30,13 +30,11 @@ from verifier.kernel.reasons import Reason, require
 BLOCK_BYTES = 1 << 22  # of the pre-activations of several a
 
 
-def differences(folded: Folded, weights: Ints) -> list[Ints]:
-    """By position [p, p, heads that move]: weights less middles (multiples of 2^-19), in units of 2^-SIGMA_BITS."""
-    found = []
-    for position, row in enumerate(folded.attention.middles):
-        middles = np.array([int(row[head] * (1 << SIGMA_BITS)) for head in folded.moves], dtype=np.int64)
-        found.append(weights[:, :, position, list(folded.moves)] - middles)
-    return found
+def differences(folded: Folded, weights: Ints) -> Ints:
+    """[p, p, positions, heads that move]: weights less middles (multiples of 2^-19), in units of 2^-SIGMA_BITS."""
+    heads = list(folded.moves.heads)
+    middles = [[int(row[head] * (1 << SIGMA_BITS)) for head in heads] for row in folded.attention.middles]
+    return weights[:, :, :, heads] - integers(middles)
 
 
 def learned_sums(
@@ -59,30 +57,21 @@ def learned_sums(
     if directions is None:
         directions = np.eye(circuit.outputs, dtype=np.int64) << DIRECTION_BITS
     count = directions.shape[1]
-    moved = differences(folded, weights)
-    unit = SKIP_SHIFT - circuit.pre_scale - circuit.out_scale
-    heads, places = list(folded.moves.values()), range(len(positions))
-    reached = [[parts[t][0].at(-circuit.pre_scale).values for parts in heads] for t in places]
-    written = [[parts[t][1].at(unit).values for parts in heads] for t in places]
-    more = zeros(n)
-    for own in reached:
-        for table in own:
-            more += np.abs(table).max(axis=0)
+    moved, moves = differences(folded, weights), circuit.moves
+    reached = folded.moves.reach[0].at(-circuit.pre_scale)
+    more = (reached.values + np.int64(reached.radius)).sum(axis=(0, 1), dtype=np.int64)
     lanes, sums, drop = prepare_lanes(circuit, directions, known, more, cost)
     width, lift = lanes.shape[1], SKIP_SHIFT - drop
-    size = 0
-    for sigma, own, place in zip(moved, written, positions, strict=True):
-        tables = []
-        for table in own:
-            found = split(table, directions, known, 0)
-            spans = None if found.over is None else -split(table, directions, circuit.outputs, 0).rest
-            tables.append(Rows(found.omega, found.rest, spans).lanes())
-        stack = np.stack(tables, axis=1)  # [tokens, heads, lanes]
-        size += len(tables) * largest(stack) << max(lift, 0)
-        signed = _weighted(sigma, stack[:, :, :count], place)
-        sizes = _weighted(np.abs(sigma), stack[:, :, count:], place)
-        require_capacity(size + largest(sums), "a skip")
-        sums += shifted(np.concatenate([signed, sizes], axis=2), lift - SIGMA_BITS)
+    heads, rows, _ = moves.skip.shape
+    table = moves.skip.values.reshape(heads * rows, circuit.outputs)
+    found = split(table, directions, known, 0)
+    spans = None if found.over is None else -split(table, directions, circuit.outputs, 0).rest
+    stack = Rows(found.omega, found.rest, spans).lanes().reshape(heads, rows, width).transpose(1, 0, 2)
+    require_capacity((heads * len(positions) * largest(stack) << max(lift, 0)) + largest(sums), "a skip")
+    for t, (place, own) in enumerate(zip(positions, np.split(stack, moves.starts[1:]), strict=True)):
+        sigma = moved[:, :, t]
+        parts = _weighted(sigma, own[:, :, :count], place), _weighted(np.abs(sigma), own[:, :, count:], place)
+        sums += shifted(np.concatenate(parts, axis=2), lift - SIGMA_BITS)
     # Every lane was rounded down once for each position: half of the difference of two directions' sizes, at most.
     lost = len(positions) * ((2 * int(np.abs(directions).sum(axis=1).max()) >> DIRECTION_BITS) + 2)
     sums[:, :, count] += np.int64(lost)
@@ -90,51 +79,43 @@ def learned_sums(
     reach = largest(circuit.pre_a) + largest(circuit.pre_b) + largest(more)
     require_capacity(reach << SIGMA_BITS, "a pre-activation")
     observe("attention", 0, p)
-    _dense(circuit, moved, reached, positions, lanes, sums)
-    cost.add("learned attention", p * p * n * (len(folded.moves) * len(positions) + width + 4))
+    _dense(circuit, moved, positions, lanes, sums)
+    cost.add("learned attention", p * p * n * (heads * len(positions) + width + 4))
     found_sums = lane_sums(directions, sums, drop)
     return LaneSums(None, found_sums.sums, found_sums.rest, -sums[:, :, count], drop) if every else found_sums
 
 
-def _dense(
-    circuit: Circuit,
-    moved: list[Ints],
-    reached: list[list[Ints]],
-    positions: Sequence[Position],
-    lanes: Ints,
-    sums: Ints,
-) -> None:
-    """Add Σ_i lanes[i]·ReLU(y_i) to `sums` [p, p, lanes]; `moved` by position [p, p, heads], `reached` by position and
-    head [tokens, n].
+def _dense(circuit: Circuit, moved: Ints, positions: Sequence[Position], lanes: Ints, sums: Ints) -> None:
+    """Add Σ_i lanes[i]·ReLU(y_i) to `sums` [p, p, lanes]; `moved` [p, p, positions, heads].
 
     Premise: |y_i|·2^SIGMA_BITS, and the sums of all sizes that are added up, are below 2^62.
     """
-    p, n = circuit.p, circuit.neurons
+    p, n, moves = circuit.p, circuit.neurons, circuit.moves
     if events.COMPILED is None:
-        stacks = [np.stack(own, axis=1) for own in reached]  # [tokens, heads, n]
+        stacks = np.split(moves.pre.values.transpose(1, 0, 2), moves.starts[1:])  # by position [tokens, heads, n]
         block = max(1, BLOCK_BYTES // (8 * p * n))
         for start in range(0, p, block):
             now = slice(start, start + block)
             fine = (circuit.pre_a.T[now, None, :] + circuit.pre_b.T[None, :, :]) << SIGMA_BITS
-            for sigma, stack, place in zip(moved, stacks, positions, strict=True):
-                fine += _weighted(sigma[now], stack[now] if place.holds == "a" else stack, place)
+            for t, (stack, place) in enumerate(zip(stacks, positions, strict=True)):
+                fine += _weighted(moved[now, :, t], stack[now] if place.holds == "a" else stack, place)
             sums[now] += exact_product(np.maximum(fine >> SIGMA_BITS, 0), lanes, "the sums over neurons")
         return
-    wide = -(-n // LANES) * LANES
+    wide, (heads, rows, _) = -(-n // LANES) * LANES, moves.pre.shape
 
-    def padded(rows: Ints) -> Ints:
-        return np.ascontiguousarray(np.pad(rows, ((0, 0), (0, wide - n))))
+    def padded(table: Ints) -> Ints:
+        return np.ascontiguousarray(np.pad(table, ((0, 0), (0, wide - n))))
 
-    tables = [table for own in reached for table in own]
-    starts = np.cumsum([0, *(len(table) * wide for table in tables)], dtype=np.int64)
-    held = [place.holds for place, own in zip(positions, reached, strict=True) for _ in own]
-    by_a, by_b = (np.array([wide * (x == name) for x in held], dtype=np.int64) for name in "ab")
-    sigma = np.ascontiguousarray(np.concatenate(moved, axis=2))
-    fits = sums.shape == (p, p, lanes.shape[1]) and sigma.shape == (p, p, len(tables))
+    # By position and head, where its rows begin, and how they go on with a and b.
+    starts = (moves.starts[:, None] + np.arange(heads, dtype=np.int64) * rows) * np.int64(wide)
+    by_a, by_b = (integers([[wide * (x.holds == name)] * heads for x in positions]) for name in "ab")
+    sigma = np.ascontiguousarray(moved.reshape(p, p, -1))
+    fits = sums.shape == (p, p, lanes.shape[1]) and sigma.shape == (p, p, starts.size)
     require(fits, Reason.CAPACITY, "a pass: its arrays do not fit each other")
-    rows, scratch = (padded(circuit.pre_a.T), padded(circuit.pre_b.T)), (zeros(wide), zeros(len(tables)))
-    moves = (sigma, padded(np.concatenate(tables)), starts, by_a, by_b)
-    run("dense", p, wide, len(tables), lanes.shape[1], SIGMA_BITS, *rows, *moves, padded(lanes.T), *scratch, sums)
+    own, scratch = (padded(circuit.pre_a.T), padded(circuit.pre_b.T)), (zeros(wide), zeros(starts.size))
+    table = padded(moves.pre.values.reshape(heads * rows, n))
+    arrays = (*own, sigma, table, starts, by_a, by_b, padded(lanes.T), *scratch, sums)
+    run("dense", p, wide, starts.size, lanes.shape[1], SIGMA_BITS, *arrays)
 
 
 def _weighted(sigma: Ints, stack: Ints, place: Position) -> Ints:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from verifier.kernel import events, limits
 from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
+from verifier.kernel.circuit import units_up
 from verifier.kernel.closed_form import ROOM, ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
@@ -30,12 +31,6 @@ STEP = 4  # of them at a time
 SQUARE_BITS = 30  # of numbers that are squared
 FINER = 8  # bits that Fourier coefficients of directions have more than the directions
 NEVER = 1 << 61  # above every margin
-
-
-def units_up(value: int, exponent: int, target: int) -> int:
-    """value·2^`exponent` in units of 2^`target`, rounded up."""
-    shift = exponent - target
-    return value << shift if shift >= 0 else -(-value >> -shift)
 
 
 @dataclass(frozen=True, slots=True)

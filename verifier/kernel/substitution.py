@@ -60,7 +60,7 @@ def substituted(model: bytes) -> tuple[Substituted, Substituted]:
         source.p**2 * (2 * source.outputs + len(source.positions) * (heads + 4) + limits.INPUT_TABLES), "model"
     )
     folded = fold(source, cost)
-    require(bool(folded.moves), Reason.FIELD, "model: its attention is the same at every input")
+    require(bool(folded.moves.heads), Reason.FIELD, "model: its attention is the same at every input")
     sigma, _ = weights(source, folded.attention, cost)
     found = _coefficients(sigma)
     return _proved(source, folded, sigma, found, False), _proved(source, folded, sigma, found, True)
