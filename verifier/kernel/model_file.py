@@ -296,6 +296,6 @@ def _tensor(data: memoryview, span: _Span, where: str) -> Enclosed:
         right = np.minimum(word(top + max(-lift, 0)) - powers, word(8 * bits.itemsize - 1))
         digits = mantissas >> right
         exact = exact and bool((digits << right == mantissas).all())
-        values[now] = digits
-        values[now] *= 1 - 2 * (bits[now] != sizes[now]).astype(np.int64)
+        minus = -(bits[now] >> word(8 * bits.itemsize - 1)).astype(np.int64)  # −1 or 0; −m is (m ^ −1) + 1
+        values[now] = (digits.astype(np.int64) ^ minus) - minus
     return Enclosed(values.reshape(span.shape), top - bias - lift, 0 if exact else 1)

@@ -162,9 +162,9 @@ FAST void
 offsets(int64_t p, int64_t lanes, int64_t rows, int64_t count, const int64_t *delta, const int64_t *offsets,
         const int64_t *sums, const int64_t *directions, int64_t *restrict found)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t b = 0; b < p; b++) {
-            int64_t a = (b + delta[r]) % p, t = (a + b) % p, least = found[delta[r] * p + t];
+    for (int64_t a = 0; a < p; a++) /* outside, so that a row of sums stays in the cache */
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t b = (a + p - delta[r]) % p, t = (a + b) % p, least = found[delta[r] * p + t];
             const int64_t *own = sums + (a * p + b) * lanes, *right = directions + t * lanes;
             for (int64_t k = 0; k < count; k++) {
                 const int64_t *other = directions + (t + offsets[r * count + k]) % p * lanes;
