@@ -16,17 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import (
-    Ints,
-    exact_product,
-    integers,
-    largest,
-    lengths,
-    require_capacity,
-    rounded,
-    shifted,
-    zeros,
-)
+from verifier.kernel.arrays import Ints, exact_product, integers, largest, require_capacity, rounded, shifted, zeros
 from verifier.kernel.certificate import Certificate, Family
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost
@@ -207,7 +197,8 @@ class ClosedForm:
     def amplitude(self, frequency: int) -> int:
         """A lower bound of the largest |G_j(δ)|, and 0 if none is known."""
         term = self.terms[frequency]
-        at = int((lengths(term.re, term.im) - term.error).argmax())  # any δ gives a bound
+        shift = max(0, max(largest(term.re), largest(term.im)).bit_length() - 30)
+        at = int(((term.re >> shift) ** 2 + (term.im >> shift) ** 2).argmax())  # any δ gives a bound
         x, y, e = (int(part[at]) for part in (term.re, term.im, term.error))
         return max(0, isqrt(x * x + y * y) - e)
 

@@ -110,7 +110,8 @@ class Events:
             neurons = neurons[np.argsort(np.argsort(tokens)[tops[neurons]], kind="stable")]
             halves = _halves(a[neurons], b[neurons], tokens)
             for half in halves:
-                self.count += int(np.abs(np.diff(half.ranks, axis=0, prepend=np.int32(0))).sum(dtype=np.int64))
+                moves = np.abs(half.ranks[1:] - half.ranks[:-1])
+                self.count += int(half.ranks[0].sum(dtype=np.int64) + moves.sum(dtype=np.int64))
             self.groups.append((neurons, tokens, halves))
 
     def add(self, lanes: Ints, sums: Ints) -> None:
