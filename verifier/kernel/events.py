@@ -182,21 +182,8 @@ def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
     wide = -(-width // LANES) * LANES
     padded, sums = zeros(m, wide), zeros(p, wide)
     padded[:, :width] = lanes
-    strides = out.strides[0] // 8, out.strides[1] // 8
-    run(
-        "sweep",
-        p,
-        m,
-        width,
-        wide,
-        half.ranks,
-        half.entries.ctypes.data,
-        padded,
-        tokens,
-        sums,
-        out.ctypes.data,
-        *strides,
-    )
+    arrays = half.ranks, half.entries.ctypes.data, padded, tokens, sums, out.ctypes.data
+    run("sweep", p, m, width, wide, *arrays, out.strides[0] // 8, out.strides[1] // 8)
 
 
 def _sweep_arrays(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
