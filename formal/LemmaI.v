@@ -439,3 +439,32 @@ Proof.
     + apply Rmult_le_compat_r; [lra|]; apply Rmult_le_compat_r; [exact HB|].
       assert (PI ^ 2 <= 10) by lra; lra.
 Qed.
+
+(** *The rule without its cells*: over the middles of a run of cells e(mx) is a geometric series, so that the rule is a few terms for
+    every change of sign. *)
+Lemma run_of_middles (N : nat) (m : R) (n i : nat) : (0 < N)%nat ->
+  (csum (seq i n) (fun c => e (m * cell N c)) * (e (m / (2 * INR N)) - e (- (m / (2 * INR N)))))%C
+  = (e (m * INR (i + n) / INR N) - e (m * INR i / INR N))%C.
+Proof.
+  intros HN; assert (HN1 : 0 < INR N) by (apply lt_0_INR, HN).
+  revert i; induction n as [|n IH]; intros i.
+  - rewrite Nat.add_0_r; unfold csum; simpl; ring.
+  - simpl seq; rewrite csum_cons, Cmult_plus_distr_r, IH.
+    replace (e (m * cell N i) * (e (m / (2 * INR N)) - e (- (m / (2 * INR N)))))%C
+      with (e (m * INR (S i) / INR N) - e (m * INR i / INR N))%C.
+    + replace (S i + n)%nat with (i + S n)%nat by lia; ring.
+    + replace (m * INR (S i) / INR N) with (m * cell N i + m / (2 * INR N)) by (unfold cell; rewrite S_INR; field; lra).
+      replace (m * INR i / INR N) with (m * cell N i + - (m / (2 * INR N))) by (unfold cell; field; lra).
+      rewrite !e_plus; ring.
+Qed.
+
+(** On cells that are taken together, w with middle x: where |T| > wτ at x, |T| > τ at the middle of each. *)
+Lemma cells_together g δ (N w c x : R) : 0 < N -> 1 <= w -> Rabs (x - c) <= (w - 1) / (2 * N) ->
+  Rabs (profile g δ x) > w * τ g δ N -> Rabs (profile g δ c) > τ g δ N.
+Proof.
+  intros HN Hw Hx HT; pose proof (profile_lipschitz g δ x c) as HL; pose proof (steepness_nonneg g δ) as HS; pose proof PI_RGT_0 as HP.
+  assert (HD : 2 * PI * steepness g δ * Rabs (x - c) <= (w - 1) * τ g δ N).
+  { replace ((w - 1) * τ g δ N) with (2 * PI * steepness g δ * ((w - 1) / (2 * N))) by (unfold τ; field; lra).
+    apply Rmult_le_compat_l; [apply Rmult_le_pos; lra|exact Hx]. }
+  pose proof (Rabs_triang_inv (profile g δ x) (profile g δ c)); lra.
+Qed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from fractions import Fraction
@@ -150,3 +151,13 @@ def test_exponentials_are_within_their_error(value: int) -> None:
     found = int(tables.exponentials(array([value]), 24)[0])
     exact = (flint.arb(-value) / flint.arb(1 << 24)).exp() * flint.arb(1 << 30)
     assert abs(float(exact.mid()) - found) <= tables.EXPONENTIAL_ERROR
+
+
+def test_lengths_are_upper_bounds_and_close() -> None:
+    rng = np.random.default_rng(0)
+    for bits in (1, 8, 29, 30, 31, 45, 61):
+        re, im = rng.integers(-(1 << bits), 1 << bits, (2, 400), dtype=np.int64, endpoint=True)
+        re[:4], im[:4] = [0, 1 << bits, 0, -(1 << bits)], [0, 0, 1 << bits, -(1 << bits)]
+        for x, y, found in zip(re.tolist(), im.tolist(), arrays.lengths(re, im).tolist(), strict=True):
+            assert x * x + y * y <= found * found
+            assert found <= math.isqrt(x * x + y * y) + 3 + (1 << bits >> 27)

@@ -39,7 +39,7 @@ from verifier.kernel.logits import Logits, _coefficients, prepare
 from verifier.kernel.model_file import read_model
 
 Exact = list[list[Fraction]]
-HARMONIC, RULE, SLACK = rules._harmonic, rules._rule, circuit._slack
+HARMONIC, RULE, SLACK = rules._harmonics, rules._rule, circuit._slack
 PLACES = (Fraction(-1), Fraction(1), Fraction(1, 3), Fraction(0))
 
 
@@ -397,6 +397,23 @@ def test_lemma_i_at_high_precision(nodes: int) -> None:
                     assert found.error[delta] <= (1 << 30) * 60 * (r + count) ** 2 / nodes**2
 
 
+@pytest.mark.parametrize("nodes", [64, 200, 1024])
+def test_the_rule_of_lemma_i_is_that_of_its_midpoints(nodes: int) -> None:
+    one, p, rng = 1 << 24, 7, np.random.default_rng(nodes)
+    for outputs in (1, 4):
+        profile = rng.integers(-one, one, (outputs + 2, 4))
+        family = Family(
+            3, int(rng.integers(-one, one)), ints(profile.tolist()), outputs, ints([0]), ints([1]), ints([0])
+        )
+        delta, h, x = np.arange(p)[:, None, None], np.arange(1, len(profile) + 1)[:, None], np.arange(1, 2 * nodes, 2)
+        turned = (profile[:, :2] @ [1, 1j])[:, None] * np.exp(2j * np.pi * 3 * h * delta / p)
+        u = (turned + (profile[:, 2:] @ [1, 1j])[:, None]) / one
+        values = np.maximum(family.dc / one + (u * np.exp(1j * np.pi * h * x / nodes)).sum(axis=1).real, 0)
+        for r, found in enumerate(forms.integrate([family], p, nodes, Cost())[0], 1):
+            direct = (values * np.exp(2j * np.pi * r * x / nodes)).mean(axis=1)
+            assert np.abs(direct - (found.re + 1j * found.im) / 2.0**30).max() < 2e-6
+
+
 def test_tables_at_two_precisions(monkeypatch: pytest.MonkeyPatch) -> None:
     made = [(tables._powers(500, 499), tables._exponential_tables.__wrapped__(24))]
     monkeypatch.setattr(balls, "PRECISION", 400)
@@ -467,9 +484,9 @@ def _zeros(*_: Any) -> int:
     ("name", "value", "bound"),
     [
         ("_area", _zeros, 0),
-        ("_harmonic", lambda *_: (0, 0), 1),
-        ("_harmonic", lambda *x: (0, HARMONIC(*x)[1]), 1),
-        ("_harmonic", lambda *x: (HARMONIC(*x)[0], 0), 1),
+        ("_harmonics", lambda *x: [(0, 0) for _ in x[0]], 1),
+        ("_harmonics", lambda *x: [(0, z) for _, z in HARMONIC(*x)], 1),
+        ("_harmonics", lambda *x: [(y, 0) for y, _ in HARMONIC(*x)], 1),
         ("_rule", lambda *x: replace(RULE(*x), loss=0), 2),
     ],
 )

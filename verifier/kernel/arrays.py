@@ -71,6 +71,20 @@ def rounded(values: Ints, bits: int, top: int | None = None) -> Ints:
     return result
 
 
+def lengths(re: Ints, im: Ints) -> Ints:
+    """Upper bounds of |re + i·im|, above it by less than 2^-27 of the largest part, and two units.
+
+    Newton's method for a square root, (s + x/s)/2 from any s > 0, gives an upper bound; from 42 % above, four steps end
+    less than 2^-38 above. Premise: no part reaches 2^62.
+    """
+    shift = max(0, max(largest(re), largest(im)).bit_length() - 30)
+    x, y = np.abs(re >> shift), np.abs(im >> shift)
+    bound: Ints = x + y + 1
+    for _ in range(4):
+        bound = ((bound + (x * x + y * y) // bound) >> 1) + 1
+    return (bound + (2 if shift else 0)) << shift
+
+
 def exact_product(x: Ints, y: Ints, what: str, tops: tuple[int, int] | None = None) -> Ints:
     """x @ y, exactly; stacks of matrices broadcast as in `numpy.matmul`.
 

@@ -67,6 +67,11 @@ def turn(numerator: int, denominator: int) -> tuple[Ball, Ball]:
     return cosine, sine
 
 
+def series_factor(order: int, size: int) -> Ball:
+    """1/(2·size·sin(π·order/size))."""
+    return ball(1) / (ball(2 * size) * turn(order, 2 * size)[1])
+
+
 def pi() -> Ball:
     return arb.pi()
 

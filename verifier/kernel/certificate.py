@@ -145,13 +145,13 @@ def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
 
 
 def _family(fields: dict[str, Any]) -> Family:
-    members = integers(fields["members"])
+    neurons, amplitudes, phases = map(integers, fields["members"])
     return Family(
         frequency=fields["frequency"],
         dc=fields["dc"],
-        profile=integers(fields["profile"]),
+        profile=np.ascontiguousarray(integers(fields["profile"]).T),
         outputs=fields["outputs"],
-        neurons=members[:, 0],
-        amplitudes=members[:, 1],
-        phases=members[:, 2],
+        neurons=neurons,
+        amplitudes=amplitudes,
+        phases=phases,
     )

@@ -13,30 +13,23 @@ from dataclasses import dataclass
 from math import isqrt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import (
-    SIGNIFICAND,
-    Ints,
-    exact_product,
-    integers,
-    largest,
-    require_capacity,
-    rounded,
-    shifted,
-    zeros,
-)
+from verifier.kernel.arrays import Ints, exact_product, integers, largest, require_capacity, rounded, shifted, zeros
 from verifier.kernel.certificate import Certificate, Family
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost
 from verifier.kernel.limits import PHASE_BITS, PROFILE_BITS, TABLE_BITS
 from verifier.kernel.reasons import Reason, require
-from verifier.kernel.tables import PHASE_ERROR, TABLE_ERROR, phases, roots
+from verifier.kernel.tables import PHASE_ERROR, TABLE_ERROR, phases, roots, series, times
 
 ROOM = 3  # bits: logits, closed forms, rests and losses stay so far below 2^62 that differences of all of them fit
 INTEGRAL_BITS = 30  # an integral is an integer multiple of 2^-30
 WAVE_BITS = 21  # of the tables that products are formed with: one product in binary64 is then exact
-BLOCK = 1 << 16  # values of profiles at a time, so that they stay in the cache
+MEAN_BITS = 26  # of the means that integrals are made of
+COARSE = 64  # cells, at least, before any is divided
+BLOCK = 1 << 22  # cells of profiles at a time
 
 
 def fourier(rows: Ints, p: int, frequencies: Sequence[int]) -> tuple[Ints, Ints, int]:
@@ -89,6 +82,28 @@ class Points:
     error: Ints
 
 
+def _means(active: NDArray[np.bool_], top: int) -> tuple[Ints, Ints, Ints]:
+    """By row, D_m = (1/N)·Σ e(mx) over the middles x of its active cells, m = 0..top: real and imaginary parts
+    [top + 1, rows], 2^MEAN_BITS being one; and by row how far each may be off as a point.
+
+    The middles of the cells from i to before j make a geometric series, Σ e(mx) = (e(mj/N) − e(mi/N))/2i·sin(πm/N).
+    Premise: top <= N/4, so that a factor 1/2N·sin(πm/N) is below 1/6. A mean is at most 1, a mean over a factor at most
+    2πm: no product below is above 2^61.
+    """
+    rows, nodes = active.shape
+    row, place = np.divmod(np.flatnonzero(active != np.roll(active, 1, axis=1)), nodes)
+    changes = np.bincount(row, minlength=rows).astype(np.int64)
+    m, ends = np.arange(1, top + 1, dtype=np.int64)[:, None], np.cumsum(changes, dtype=np.int64)
+    signs = 1 - 2 * active[row, place].astype(np.int64)  # −1 where a run starts, 1 where one ends
+    parts, sums = np.concatenate([place[None, :], *roots(nodes, m * place)]), zeros(2 * top + 1, len(place) + 1)
+    np.cumsum(signs * parts, axis=1, dtype=np.int64, out=sums[:, 1:])
+    sums = sums[:, ends] - sums[:, ends - changes]
+    shares = (sums[:1] + nodes * active[:, -1] << MEAN_BITS) // nodes
+    x, y = rounded(sums[1:].reshape(2, top, rows) * series(top, nodes)[:, None], 2 * TABLE_BITS - MEAN_BITS)
+    off = ((TABLE_ERROR * changes + 7 * top) >> TABLE_BITS - MEAN_BITS) + 2
+    return np.concatenate([shares, y]), np.concatenate([zeros(1, rows), -x]), off
+
+
 def integrate(families: Sequence[Family], p: int, nodes: int, cost: Cost) -> list[list[Points]]:
     """Lemma I: by family and r, ∫ReLU(T_δ)·e(2rx) dx in units of 2^-30, by the midpoint rule on N cells of width 1/N.
 
@@ -97,6 +112,9 @@ def integrate(families: Sequence[Family], p: int, nodes: int, cost: Cost) -> lis
     τ = (π/N)·Σ h|u_h| (355/113 > π): a *rough* cell. There 0 <= ReLU(T) <= 2τ and
     |f′| <= |T′(middle)| + max|T″|/2N + 8πrτ, and the cell's integral errs by at most max|f′|/4N²: in all
     (11/7)·Σ|t′|/N² + 5·Σ(h² + 4rh)|u_h|/N³ for each rough cell, t′ = T′/2π at its middle.
+
+    Where |T| > w·τ in the middle of w cells, |T| > τ at the middle of each: only the others are looked at one by one.
+    The rule is then (1/N)·Σ T(x)·e(2rx) over the middles of the active cells, a sum of `_means`.
     """
     if not families:
         return []
@@ -111,56 +129,57 @@ def integrate(families: Sequence[Family], p: int, nodes: int, cost: Cost) -> lis
     u_re = (rounded(a_re * cosines - a_im * sines, TABLE_BITS) + b_re).reshape(count, most)
     u_im = (rounded(a_re * sines + a_im * cosines, TABLE_BITS) + b_im).reshape(count, most)
     dc, harmonics = (np.repeat(integers(x), p) for x in ([x.dc for x in families], [len(x.profile) for x in families]))
-    orders, middles = np.concatenate([h[:, None], 2 * r]), np.arange(1, 2 * nodes, 2, dtype=np.int64)
-    cosine, sine = (rounded(part, TABLE_BITS - WAVE_BITS) for part in roots(2 * nodes, orders * middles))
-    waves = np.concatenate([cosine[:most], -sine[:most], np.full((1, nodes), 1 << WAVE_BITS, dtype=np.int64)])
-    turns = np.ascontiguousarray(np.concatenate([cosine[most:], sine[most:]]).T)
-    rows, sizes = np.concatenate([u_re, u_im, dc[:, None]], axis=1), size_bound(u_re, u_im)
+    sizes = size_bound(u_re, u_im)
     # No expression below is larger: |u| < 2^29, and the sums of its factors are below 2^11.
     factors = int(((h + 2 * outputs) ** 2).sum(dtype=np.int64)) + 2 * most * most
     require_capacity(704 * nodes * factors * (largest(sizes) + 1), "the error of an integral")
-    require_capacity(2 * most * most * largest(sizes) << WAVE_BITS, "a profile's slope")
-    # In units of 2^-24: of all u, their rounding and the table's. A wave is within one of its own units.
-    u_error = harmonics * np.int64(1 + (TABLE_ERROR * 3 * limits.PROFILE >> TABLE_BITS))
-    total = sizes.sum(axis=1, dtype=np.int64)
-    slope = 355 * (sizes * h).sum(axis=1, dtype=np.int64) // (113 * nodes) + 1  # τ
-    # To units 2^-unit in which the sum over the nodes fits: values below 2^27, as there are 64 nodes or more.
-    keep = SIGNIFICAND - WAVE_BITS - (nodes - 1).bit_length()
-    unit, off, cells, tilt, found = zeros(count), zeros(count), zeros(count), zeros(count), zeros(count, 2 * outputs)
-    step = max(1, BLOCK // nodes)
-    for start in (first + more for first in range(0, count, p) for more in range(0, p, step)):  # a family at a time
-        now = slice(start, min(start + step, start - start % p + p))
-        values = exact_product(rows[now], waves, "a profile")
-        shift = max(0, largest(values).bit_length() - keep)
-        values += 1 << shift >> 1  # as `rounded`, in place: they came out of one product, below 2^53
-        values >>= shift
-        values = values.astype(np.int32)
-        t_error = (((u_error[now] << WAVE_BITS) + total[now]) >> shift) + 2
-        edges = ((slope[now] << WAVE_BITS) >> shift) + 1 + t_error
-        where, at = np.nonzero(np.abs(values) <= edges[:, None])
-        # Σ|t′| over the rough cells, in units of 2^-24.
-        t_re, t_im = (
-            u[now][where] * h * waves.T[at, part] for u, part in ((u_re, slice(most, -1)), (u_im, slice(most)))
-        )
-        before = np.concatenate(
-            [zeros(1), np.cumsum(np.abs((t_im - t_re).sum(axis=1, dtype=np.int64)) >> WAVE_BITS, dtype=np.int64)]
-        )
-        cells[now] = np.bincount(where, minlength=len(values))
-        ends = np.cumsum(cells[now], dtype=np.int64)
-        tilt[now] = before[ends] - before[ends - cells[now]]
-        np.maximum(values, 0, out=values)
-        found[now] = exact_product(values, turns, "an integral")
-        unit[now] = PROFILE_BITS + WAVE_BITS - shift
-        off[now] = t_error + (2 * values.max(axis=1).astype(np.int64) >> WAVE_BITS) + 1  # T's error, and the table's
-    found //= np.left_shift(nodes, unit + WAVE_BITS - INTEGRAL_BITS)[:, None]  # unit >= 13
-    tilt += cells * (harmonics * u_error + (harmonics * total >> WAVE_BITS) + 2)  # the share of the errors above
+    total, steep = sizes.sum(axis=1, dtype=np.int64), (sizes * h).sum(axis=1, dtype=np.int64)
+    # Of T in its unit: the waves', and what turning every u changes.
+    turning = harmonics * (1 + (TABLE_ERROR * 6 * limits.PROFILE >> TABLE_BITS))
+    t_error = total + (turning << WAVE_BITS + 1)
+    width = nodes // COARSE
+    coarse = width * np.arange(1, 2 * -(-nodes // width), 2, dtype=np.int64)
+    # Conjugates, so that one product is the real part: Re(u·e(hx)).
+    u = np.concatenate([u_re, -u_im], axis=1)
+    waves, near = (
+        np.concatenate([rounded(part, TABLE_BITS - WAVE_BITS) for part in roots(2 * nodes, h[:, None] * places)])
+        for places in (coarse, np.arange(1 - width, width, 2, dtype=np.int64))
+    )
+    turns = roots(2 * nodes, -h * coarse[:, None])
+    edges = [((355 * steep * cells // (113 * nodes) + 1) << WAVE_BITS) + t_error for cells in (width, 1)]
+    rough, tilt, means = zeros(count), zeros(count), []
+    for start in range(0, count, max(1, BLOCK // nodes)):
+        now = slice(start, start + max(1, BLOCK // nodes))
+        own, level = u[now], dc[now, None] << WAVE_BITS
+        values = exact_product(own, waves, "a profile") + level
+        row, at = np.nonzero(np.abs(values) <= edges[0][now, None])
+        x, y = times((own[row, :most], own[row, most:]), (turns[0][at], turns[1][at]))
+        fine = exact_product(np.concatenate([x, y], axis=1), near, "a profile") + level[row]
+        active = np.repeat(values[:, :, None] > 0, width, axis=2)
+        active[row, at] = fine > 0
+        pair, place = np.divmod(np.flatnonzero(np.abs(fine) <= edges[1][now][row, None]), width)
+        slopes = (np.concatenate([h * y, -h * x], axis=1)[pair] * near.T[place]).sum(axis=1, dtype=np.int64)
+        np.add.at(rough[now], row[pair], 1)
+        np.add.at(tilt[now], row[pair], np.abs(slopes) >> WAVE_BITS)
+        means.append(_means(np.ascontiguousarray(active.reshape(len(values), -1)[:, :nodes]), 2 * outputs + most))
+        cost.add("integrals", (values.size + fine.size) * (2 * most + 1) + len(values) * (nodes + 8 * most * outputs))
+    d_re, d_im, off = (np.concatenate(part, axis=-1) for part in zip(*means, strict=True))
+    low, high, sign = np.abs(2 * r - h), 2 * r + h, np.sign(2 * r - h)[:, :, None]  # [R, H]; means of −m are conjugate
+    back = sign * d_im[low]
+    re = (u_re.T * (d_re[high] + d_re[low]) - u_im.T * (d_im[high] - back)).sum(axis=1, dtype=np.int64)
+    im = (u_re.T * (d_im[high] + back) + u_im.T * (d_re[high] - d_re[low])).sum(axis=1, dtype=np.int64)
+    scale, lost = INTEGRAL_BITS - PROFILE_BITS, PROFILE_BITS + MEAN_BITS - INTEGRAL_BITS
+    whole = 2 * dc * np.stack([d_re, d_im])[:, 2 * r[:, 0]]
+    re, im = rounded(np.stack([re, im]) + whole, lost + 1).reshape(2, outputs, -1, p)
     curve = 4 * r * r * np.abs(dc) + (sizes * ((h + 2 * r) ** 2)[:, None, :]).sum(axis=2, dtype=np.int64)
     bends = (sizes * (h * h + 4 * r * h)[:, None, :]).sum(axis=2, dtype=np.int64)
-    scale = INTEGRAL_BITS - PROFILE_BITS
+    tilt += rough * (turning * most + (steep >> WAVE_BITS) + 2)  # Σ|t′| in units of 2^-24: turning's share, the waves'
     error = (5 * curve << scale) // (3 * nodes**2) + (11 * tilt << scale) // (7 * nodes**2)
-    error += (5 * bends * cells << scale) // nodes**3 - ((-off << INTEGRAL_BITS - 13) >> (unit - 13)) + 7
-    re, im, error = (part.reshape(outputs, -1, p) for part in (*np.split(np.ascontiguousarray(found.T), 2), error))
-    cost.add("integrals", sum(p * nodes * (4 * len(x.profile) + 5 + 2 * x.outputs) for x in families))
+    # Of u: rounding and its table. A cell that is wrongly taken as active or idle is rough, and |T| <= t_error there.
+    of_u = harmonics * (1 + (TABLE_ERROR * 3 * limits.PROFILE >> TABLE_BITS)) << scale
+    of_sign = (t_error * rough >> PROFILE_BITS + WAVE_BITS - INTEGRAL_BITS) // nodes
+    error += (5 * bends * rough << scale) // nodes**3 + of_u + of_sign + ((np.abs(dc) + total) * off >> lost) + 7
+    error = error.reshape(outputs, -1, p)
     return [
         [Points(re[r, index], im[r, index], error[r, index]) for r in range(family.outputs)]
         for index, family in enumerate(families)
@@ -178,8 +197,10 @@ class ClosedForm:
     def amplitude(self, frequency: int) -> int:
         """A lower bound of the largest |G_j(δ)|, and 0 if none is known."""
         term = self.terms[frequency]
-        parts = zip(term.re.tolist(), term.im.tolist(), term.error.tolist(), strict=True)
-        return max(0, *(isqrt(int(x * x + y * y)) - int(e) for x, y, e in parts))
+        shift = max(0, max(largest(term.re), largest(term.im)).bit_length() - 30)
+        at = int(((term.re >> shift) ** 2 + (term.im >> shift) ** 2).argmax())  # any δ gives a bound
+        x, y, e = (int(part[at]) for part in (term.re, term.im, term.error))
+        return max(0, isqrt(x * x + y * y) - e)
 
     def table(self) -> tuple[Ints, Ints]:
         """[δ, d]: Σ_j Re[G_j(δ)·e(jd/p)], and by δ how far that may be from the closed form's exact value.
@@ -235,33 +256,25 @@ def _sum(x: Points, y: Points) -> Points:
 
 def _moment(own: Written, family: Family, r: int) -> tuple[int, int, int]:
     """Q_{g,r} = Σ α_i·ω_i·e(−2rφ_i) and its error, in units of the amplitudes times that of W."""
-    re, im = own.re[r - 1], own.im[r - 1]
-    back_re, back_im = phases(-2 * r * family.phases & ((1 << PHASE_BITS) - 1))
-    x = rounded(re * back_re - im * back_im, TABLE_BITS)
-    y = rounded(re * back_im + im * back_re, TABLE_BITS)
-    error = own.error + (PHASE_ERROR * 2 * max(largest(re), largest(im)) >> TABLE_BITS) + 2
+    omega = own.re[r - 1], own.im[r - 1]
+    moments = times(omega, phases(-2 * r * family.phases & ((1 << PHASE_BITS) - 1)))
+    error = own.error + (PHASE_ERROR * 2 * max(map(largest, omega)) >> TABLE_BITS) + 2
     high, low = family.amplitudes >> 16, family.amplitudes & 0xFFFF  # a product with x is below 2^45
-    q_re, q_im = (
-        ((high * part).sum(dtype=np.int64).item() << 16) + (low * part).sum(dtype=np.int64).item() for part in (x, y)
-    )
-    return q_re, q_im, error * sum(family.amplitudes.tolist())
+    re, im = (((high * x).sum(dtype=np.int64).item() << 16) + (low * x).sum(dtype=np.int64).item() for x in moments)
+    return re, im, error * sum(family.amplitudes.tolist())
 
 
 def _term(integrals: Points, moment: tuple[int, int, int], turns: tuple[Ints, Ints], shift: int) -> Points:
-    """e(jδ/p)·Q·I in units 2^-`shift` coarser than their product's, Q rounded so that it fits."""
+    """e(jδ/p)·Q·I in units 2^-`shift` coarser than their product's, Q rounded to 30 bits or so that no product reaches
+    2^61."""
     q_re, q_im, q_error = moment
-    top = max(map(largest, (integrals.re, integrals.im, integrals.error)))
-    drop = max(0, (max(abs(q_re), abs(q_im)) + q_error).bit_length() - (58 - top.bit_length()))
-    q_re, q_im, q_error = (q_re + (1 << drop >> 1)) >> drop, (q_im + (1 << drop >> 1)) >> drop, -(-q_error >> drop) + 1
     re, im, error = integrals.re, integrals.im, integrals.error
-    x, y = q_re * re - q_im * im, q_re * im + q_im * re
-    less = max(0, max(largest(x), largest(y)).bit_length() - 31)
-    x, y = rounded(x, less), rounded(y, less)
-    q_size, size = isqrt(q_re * q_re + q_im * q_im) + 1 + q_error, np.abs(re) + np.abs(im)
-    wide = q_error * size + q_size * error + (1 << less)
-    wide += ((TABLE_ERROR * 2 * q_size >> 10) + 1) * ((size + error >> TABLE_BITS - 10) + 1)
-    return Points(
-        shifted(x * turns[0] - y * turns[1], shift + drop + less - TABLE_BITS),
-        shifted(x * turns[1] + y * turns[0], shift + drop + less - TABLE_BITS),
-        2 - shifted(-wide, shift + drop),
-    )
+    top = max(map(largest, (re, im, error))).bit_length()
+    drop = max(0, (max(abs(q_re), abs(q_im)) + q_error).bit_length() - min(30, 58 - top))
+    q_re, q_im, q_error = (q_re + (1 << drop >> 1)) >> drop, (q_im + (1 << drop >> 1)) >> drop, -(-q_error >> drop) + 1
+    x, y = times((integers(q_re), integers(q_im)), turns)
+    q_error += (TABLE_ERROR * 2 * max(abs(q_re), abs(q_im)) >> TABLE_BITS) + 2
+    size = isqrt(q_re * q_re + q_im * q_im) + 1 + q_error
+    wide = q_error * (np.abs(re) + np.abs(im)) + size * error
+    re, im = (shifted(part, shift + drop) for part in (x * re - y * im, x * im + y * re))
+    return Points(re, im, 2 - shifted(-wide, shift + drop))

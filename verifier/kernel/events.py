@@ -110,7 +110,8 @@ class Events:
             neurons = neurons[np.argsort(np.argsort(tokens)[tops[neurons]], kind="stable")]
             halves = _halves(a[neurons], b[neurons], tokens)
             for half in halves:
-                self.count += int(np.abs(np.diff(half.ranks, axis=0, prepend=np.int32(0))).sum(dtype=np.int64))
+                moves = np.abs(half.ranks[1:] - half.ranks[:-1])
+                self.count += int(half.ranks[0].sum(dtype=np.int64) + moves.sum(dtype=np.int64))
             self.groups.append((neurons, tokens, halves))
 
     def add(self, lanes: Ints, sums: Ints) -> None:
@@ -181,21 +182,8 @@ def _sweep(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:
     wide = -(-width // LANES) * LANES
     padded, sums = zeros(m, wide), zeros(p, wide)
     padded[:, :width] = lanes
-    strides = out.strides[0] // 8, out.strides[1] // 8
-    run(
-        "sweep",
-        p,
-        m,
-        width,
-        wide,
-        half.ranks,
-        half.entries.ctypes.data,
-        padded,
-        tokens,
-        sums,
-        out.ctypes.data,
-        *strides,
-    )
+    arrays = half.ranks, half.entries.ctypes.data, padded, tokens, sums, out.ctypes.data
+    run("sweep", p, m, width, wide, *arrays, out.strides[0] // 8, out.strides[1] // 8)
 
 
 def _sweep_arrays(half: Half, tokens: Ints, lanes: Ints, out: Ints) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn, Protocol
 
+import numpy as np
+
 from verifier.kernel.limits import JSON_DEPTH, JSON_DIGITS, TEXT
 from verifier.kernel.reasons import Reason, Rejected, require
 
@@ -45,9 +47,10 @@ class Integer:
         if not set(map(type, values)) <= {int}:
             raise Rejected(Reason.FIELD, f"{where}: not an integer")
         numbers: list[int] = list(values)  # type: ignore[arg-type]
-        for number in (min(numbers, default=self.low), max(numbers, default=self.low)):
-            fits = self.low <= number <= self.high
-            require(fits, Reason.RANGE, f"{where}: {number} is not {self.low} to {self.high}")
+        least, most = min(numbers, default=self.low), max(numbers, default=self.low)
+        if not self.low <= least <= most <= self.high:
+            wrong = least if least < self.low else most
+            raise Rejected(Reason.RANGE, f"{where}: {wrong} is not {self.low} to {self.high}")
         return numbers
 
 
@@ -68,7 +71,8 @@ class Text:
 def _list(value: Json, least: int, most: int, where: str) -> list[Json]:
     if not isinstance(value, list):
         raise Rejected(Reason.FIELD, f"{where}: not a list")
-    require(least <= len(value) <= most, Reason.SIZE, f"{where}: {len(value)} items, not {least} to {most}")
+    if not least <= len(value) <= most:
+        raise Rejected(Reason.SIZE, f"{where}: {len(value)} items, not {least} to {most}")
     return value
 
 
@@ -89,7 +93,7 @@ class Items:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A list of `least` to `most` rows of integers, `columns` giving the range of each place; it is read by column."""
+    """A list of `least` to `most` rows of integers, `columns` giving the range of each place; read by column."""
 
     columns: tuple[Integer, ...]
     least: int
@@ -100,8 +104,7 @@ class Table:
         if not all(isinstance(row, list) and len(row) == width for row in rows):
             raise Rejected(Reason.FIELD, f"{where}: not {width} numbers in every row")
         flat: list[Json] = list(chain.from_iterable(rows))  # type: ignore[arg-type]
-        columns = [form.column(flat[place::width], where) for place, form in enumerate(self.columns)]
-        return [list(row) for row in zip(*columns, strict=True)]
+        return [form.column(flat[place::width], where) for place, form in enumerate(self.columns)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,9 @@ def choice(*values: str) -> Text:
 
 # Possessive, and content with a missing last quote: linear in time whatever the bytes are.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
-_DIGITS = re.compile(rb"[0-9]++")
 _MINUS_ZERO = re.compile(rb"-0(?![0-9])")
-_NESTING = bytes.maketrans(b"{}", b"[]")
+_ZEROS = bytes.maketrans(b"123456789", b"000000000")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # of the nesting, as signed bytes
 _NO_BRACKETS = bytes(set(range(256)) - set(b"{}[]"))
 
 
@@ -140,13 +143,11 @@ def _require_bounded(data: bytes, source: str) -> None:
     **Raises** `Rejected(JSON | RANGE)`.
     """
     bare = _STRING.sub(b"", data)
-    longest = max(map(len, _DIGITS.findall(bare)), default=0)
-    require(longest <= JSON_DIGITS, Reason.RANGE, f"{source}: an integer has {longest} digits")
+    long = b"0" * (JSON_DIGITS + 1) in bare.translate(_ZEROS)
+    require(not long, Reason.RANGE, f"{source}: an integer has more than {JSON_DIGITS} digits")
     require(_MINUS_ZERO.search(bare) is None, Reason.JSON, f"{source}: −0 is not an integer")
-    depth = deepest = 0
-    for bracket in bare.translate(_NESTING, _NO_BRACKETS):
-        depth += 1 if bracket == 0x5B else -1
-        deepest = max(deepest, depth)
+    steps = np.frombuffer(bare.translate(_STEPS, _NO_BRACKETS), dtype=np.int8)
+    deepest = int(np.cumsum(steps, dtype=np.int64).max(initial=0))
     require(deepest <= JSON_DEPTH, Reason.JSON, f"{source}: nested deeper than {JSON_DEPTH}")
 
 

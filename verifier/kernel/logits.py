@@ -31,6 +31,7 @@ STEP = 4  # of them at a time
 SQUARE_BITS = 30  # of numbers that are squared
 FINER = 8  # bits that Fourier coefficients of directions have more than the directions
 NEVER = 1 << 61  # above every margin
+DISTINCT = limits.MODULUS  # units by which bounds of offsets may be rounded down
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,37 +235,43 @@ class _Ideal:
     """What the idealised rule of one frequency differs by from its integral: 2|cos πk(a − b)/p|·W·lens, in wave units.
 
     The pre-activations of the rule's pure cosines are α·(cos 2π(ka/p + φ) + cos 2π(kb/p + φ)) =
-    2α·cos(πk(a − b)/p)·cos 2π(k(a + b)/2p + φ). `size`·2^`exponent` is 2W/2^LENS_BITS.
+    2α·cos(πk(a − b)/p)·cos 2π(k(a + b)/2p + φ).
+
+    **Fields**
+
+    - `table`: 2W·lens at v = m/2p, [2p] each part, in units of 2^`exponent` wave units.
+    - `bound`, `error`: what no value exceeds as a point, and how far one may be from the truth, in wave units.
     """
 
-    rule: Quadrature
-    size: int
+    frequency: int
+    table: Points
     exponent: int
+    bound: int
+    error: int
 
     @classmethod
     def of(cls, rule: Quadrature, unit: int) -> _Ideal:
         """`unit`: weights are in units of 2^`unit` wave units."""
         drop = max(0, rule.weight.bit_length() - 29)
-        return cls(rule, (rule.weight >> drop) + 1, unit + drop - LENS_BITS + 1)
+        size, exponent = (rule.weight >> drop) + 1, unit + drop - LENS_BITS + 1 + 29
+        re, im = (rounded(part * np.int64(size), 29) for part in rule.lens)  # a lens is below 2^31
+        far, most = max(map(largest, rule.lens)), 2 * max(largest(re), largest(im))
+        # The lens, the size and rounding; the height; the last shift.
+        error = (size * rule.lens_error + 2 * far >> 29) + (TABLE_ERROR * most >> TABLE_BITS) + 3
+        bounds = units_up(most, exponent, 0) + 4, units_up(error, exponent, 0) + 2
+        return cls(rule.frequency, (re, im), exponent, *bounds)
 
-    def at(self, block: _Block, p: int) -> Points:
+    def at(self, block: _Block, turned: NDArray[np.bool_], p: int) -> Points:
         """By t and δ. Adding p to both a + b and a − b changes nothing, so a − b may be δ; then a + b is t or t + p,
-        and the offset of the lens one of two."""
-        k, found = self.rule.frequency, []
+        and the offset of the lens one of two. `turned`: that of the block."""
+        k, down = self.frequency, max(self.exponent - TABLE_BITS, -62)
         heights = roots(2 * p, k * block.delta)[0]
-        second = (heights < 0) ^ (block.turned & bool(k % 2))
-        for part in self.rule.lens:
-            here, there = (part[(k * block.t + turn) % (2 * p)][:, None] for turn in (0, p))
-            far = np.where(second, there, here) * np.abs(heights)  # a lens is below 2^31, a height below 2^30.1
-            value = rounded(far, TABLE_BITS, 1 << 61) * np.int64(self.size)
-            found.append(shifted(value, max(self.exponent, -62)))
-        return found[0], found[1]
-
-    def bounds(self) -> tuple[int, int]:
-        """What no value exceeds as a point, and how far one may be from the truth, in wave units."""
-        far = max(largest(part) for part in self.rule.lens)
-        error = self.size * (self.rule.lens_error + (2 * TABLE_ERROR * far >> TABLE_BITS) + 4) + 2 * far
-        return units_up(2 * far * self.size, self.exponent, 0) + 4, units_up(error, self.exponent, 0) + 4
+        second, sizes = (heights < 0) ^ (turned & bool(k % 2)), np.abs(heights)  # a height is below 2^30.1
+        here, there = ((k * block.t + turn) % (2 * p) for turn in (0, p))
+        re, im = (
+            shifted(np.where(second, part[there][:, None], part[here][:, None]) * sizes, down) for part in self.table
+        )
+        return re, im
 
 
 def _squares(re: Ints, im: Ints, shift: int) -> Ints:
@@ -314,7 +321,7 @@ def _sweep(
     full, form = p <= limits.FULL_PRODUCT or lanes.directions is None, np.ascontiguousarray(form)
     sizes = lanes.widths[: len(waves.spans)] >> lost
     reach = int(exact_product(sizes[None, :] + 1, (np.abs(waves.re) + np.abs(waves.im)), "a wave").max(initial=0))
-    reach += 2 * largest(form) + max((ideal.bounds()[0] for ideal in ideals.values()), default=0)
+    reach += 2 * largest(form) + max((ideal.bound for ideal in ideals.values()), default=0)
     shift = max(0, reach.bit_length() - SQUARE_BITS)
     found = _Swept(
         low=np.full((p, 2 * count), NEVER, dtype=np.int64),
@@ -334,9 +341,10 @@ def _sweep(
         own = rounded(block.own[:, :, : len(waves.spans)], lost)
         wave = exact_product(own, waves.turned(block.t, p), "a wave")
         _waves_of(block, wave, form, found)
+        turned = block.turned
         for index, j in enumerate(waves.frequencies.tolist()):
             if j in ideals:
-                re, im = ideals[j].at(block, p)
+                re, im = ideals[j].at(block, turned, p)
                 squares = _squares(wave[:, :, index] - re, wave[:, :, count + index] - im, shift)
                 found.profile[index] = max(int(found.profile[index]), int(squares.max()))
         if lanes.directions is not None:
@@ -454,12 +462,15 @@ def _discs(
     )
     least[:, 0] = NEVER
     critical = min(CRITICAL, p - 1)
-    chosen = np.argsort(least, axis=1, kind="stable")[:, : critical + 1]
-    bounds = np.take_along_axis(least, chosen, axis=1)
+    # Sorted with their d in the last bits, for which they are rounded down.
+    keys = np.sort((least & -DISTINCT) + d, axis=1)[:, : critical + 1]
+    chosen, bounds = keys & (DISTINCT - 1), keys & -DISTINCT
     found, evaluated = np.full((p, p), NEVER, dtype=np.int64), np.zeros(p, dtype=np.int64)  # [δ, t]
     a, b = d[:, None], d[None, :]
     charged = zeros(p, p)
-    np.maximum.at(charged, ((a - b) % p, (a + b) % p), slack)
+    for half in (slice(0, (p + 1) // 2), slice((p + 1) // 2, p)):  # of the b, within which no (δ, t) repeats
+        at = (a - b[:, half]) % p, (a + b[:, half]) % p
+        charged[at] = np.maximum(charged[at], slack[:, half])
     widest = charged.max(axis=1)
     for start in range(0, critical, STEP):
         active = bounds[:, start] - widest < (found - charged).min(axis=1)
@@ -503,7 +514,7 @@ def logits(
     for index, j in enumerate(form.terms):
         network[j] = up(_root(int(swept.network[:, index].max()), swept.shift) + error + form_errors[index]) + rest
         if j in ideals:
-            found = _root(int(swept.profile[index]), swept.shift) + error + form_errors[index] + ideals[j].bounds()[1]
+            found = _root(int(swept.profile[index]), swept.shift) + error + form_errors[index] + ideals[j].error
             profile[j] = up(found)
     cost.add("waves", p * p * (2 * width * count + 30 * count))
     errors, c = off, np.arange(p, dtype=np.int64)

@@ -272,13 +272,12 @@ def _tensor(data: memoryview, span: _Span, where: str) -> Enclosed:
     wide = span.dtype == "F64"
     fraction, special, bias = (52, 2047, 1075) if wide else (23, 255, 150)
     word: Any = np.uint64 if wide else np.uint32
-    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(word)
+    bits = np.frombuffer(data, dtype="<u8" if wide else "<u4").astype(word, copy=False)
     sizes = bits & word((1 << (63 if wide else 31)) - 1)
-    exponents = sizes >> word(fraction)
-    top = int(exponents.max())
+    top = int(sizes.max()) >> fraction
     require(top < special, Reason.NOT_FINITE, f"{where}: a value is infinite or not a number")
     if wide:
-        low = int(exponents.min(where=sizes != 0, initial=top))
+        low = int(sizes.min(where=sizes != 0, initial=sizes.max())) >> fraction
         in_range = abs(low - 1023) <= limits.EXPONENT_64 and abs(top - 1023) <= limits.EXPONENT_64
         require(
             in_range or not sizes.any(),
@@ -290,12 +289,12 @@ def _tensor(data: memoryview, span: _Span, where: str) -> Enclosed:
     values = np.empty(bits.shape, dtype=np.int64)
     for start in range(0, len(bits), BLOCK):
         now = slice(start, start + BLOCK)
-        powers = np.maximum(exponents[now], word(1))
-        mantissas = (sizes[now] & word((1 << fraction) - 1)) | (np.minimum(exponents[now], word(1)) << word(fraction))
+        powers = np.maximum(sizes[now] >> word(fraction), word(1))
+        mantissas = sizes[now] - ((powers - word(1)) << word(fraction))
         mantissas <<= word(max(lift, 0))
         right = np.minimum(word(top + max(-lift, 0)) - powers, word(8 * bits.itemsize - 1))
         digits = mantissas >> right
         exact = exact and bool((digits << right == mantissas).all())
-        values[now] = digits
-        values[now] *= 1 - 2 * (bits[now] != sizes[now]).astype(np.int64)
+        minus = -(bits[now] >> word(8 * bits.itemsize - 1)).astype(np.int64)  # −1 or 0; −m is (m ^ −1) + 1
+        values[now] = (digits.astype(np.int64) ^ minus) - minus
     return Enclosed(values.reshape(span.shape), top - bias - lift, 0 if exact else 1)

@@ -19,7 +19,7 @@ from math import isqrt
 
 import numpy as np
 
-from verifier.kernel.arrays import Ints, integers, rounded, zeros
+from verifier.kernel.arrays import Ints, integers, lengths, rounded, zeros
 from verifier.kernel.balls import ball, least_upper, pi, scaled_ceiling, scaled_floor, with_precision
 from verifier.kernel.cost import Cost
 from verifier.kernel.limits import MOMENTS, PHASE_BITS, TABLE_BITS
@@ -124,14 +124,12 @@ def _size(re: int, im: int) -> int:
     return isqrt(re * re + im * im) + 1
 
 
-def _moments(rules: Sequence[_Rule], powers: Points) -> Ints:
+def _moments(re: Ints, im: Ints, starts: Ints, powers: Points) -> Ints:
     """Σ ζ_i·e(mφ_i) and Σ ζ_i·e(−mφ_i) for every rule and every row e(mφ) of `powers` [rows, neurons of all rules]:
-    real and imaginary parts [rules, rows, 4], in 2^-30 shares.
+    real and imaginary parts [rules, rows, 4], in 2^-30 shares. ζ = `re` + i·`im`; rules begin at `starts`.
 
     |ζ| adds up to less than 2^31 + 2n in a rule and a point is below 2^30.1, so no sum reaches 2^62.
     """
-    re, im = (np.concatenate([getattr(rule, name) for rule in rules]) for name in ("re", "im"))
-    starts = np.cumsum([0, *(len(rule.shares) for rule in rules[:-1])], dtype=np.int64)
     re_c, im_c, re_s, im_s = (
         np.add.reduceat(part * output, starts, axis=1, dtype=np.int64) for part in powers for output in (re, im)
     )
@@ -153,16 +151,14 @@ def _powers(points: Points) -> tuple[Points, list[int]]:
     return (re[:count], im[:count]), errors[:count]
 
 
-def _area(positions: Sequence[int], widths: Sequence[int], start: int) -> int:
+def _area(positions: Ints, widths: Ints, start: int) -> int:
     """2·Σ_i ∫ |x − φ_i| dx over box i, boxes of integer widths side by side from `start`, exactly.
 
     (x − φ)·|x − φ|/2 is an antiderivative of |x − φ|, whether the node lies in its box or not.
     """
-    edges = accumulate(widths, initial=start)
-    return sum(
-        (y - x) * abs(y - x) - (left - x) * abs(left - x)
-        for x, (left, y) in zip(positions, pairwise(edges), strict=True)
-    )
+    ends = start + np.cumsum(widths, dtype=np.int64) - positions
+    upper, lower = (sum([x * abs(x) for x in part.tolist()]) for part in (ends, ends - widths))
+    return int(upper - lower)
 
 
 def _nearest(start: int, first: int, period: int) -> int:
@@ -179,41 +175,46 @@ def _direction(x: int, y: int) -> tuple[int, int]:
 UNIT = 1 << SHARE_BITS + TABLE_BITS  # sums of ζ·e(x) are in units of W/UNIT
 
 
-def _harmonic(rule: _Rule, direction: tuple[int, int], first: Ints, rows: Ints, errors: list[int]) -> tuple[int, int]:
+def _harmonics(
+    rules: Sequence[_Rule], directions: Ints, first: Ints, rows: Ints, errors: list[int]
+) -> list[tuple[int, int]]:
     """Aliasing: the error is at most Σ over modes m ≠ −2 of |ĥ_m|·|Q_m|, what the angles lose at m = −2, and the tail.
 
     ReLU(cos 2πx) has ĥ_0 = 1/π, ĥ_±1 = 1/4, |ĥ_m| = 1/(π(m² − 1)) for even m, and Σ_{|m|>M} |ĥ_m| = 1/(π(M + 1)) for
-    even M. `first` [4], `rows` [MOMENTS/2, 4]: `_moments` of m = 1 and of m = 2, 4, …, with `errors`. Returns (x, y):
-    the error is at most x + y/π, in units of W/UNIT.
+    even M. `first` [R, 1, 4], `rows` [R, MOMENTS/2, 4]: `_moments` of m = 1 and of m = 2, 4, …, with `errors`. By rule
+    (x, y): the error is at most x + y/π, in units of W/UNIT. No sum of two moments reaches 2^62.5.
     """
-    size = WHOLE + 2 * len(rule.shares)
-    up_re, up_im, down_re, down_im = first.tolist()
-    identity = _size(up_re, up_im) + _size(down_re, down_im) + 2 * PHASE_ERROR * size
-    even = (_size(int(rule.re.sum()), int(rule.im.sum())) << TABLE_BITS) + UNIT // (MOMENTS + 1) + 1
-    for mode, (row, error) in enumerate(zip(rows.tolist(), errors, strict=True), start=1):
-        up_re, up_im, down_re, down_im = row
-        if mode == 1:
-            down_re, down_im = down_re - direction[0] * WHOLE, down_im - direction[1] * WHOLE
-        bound = _size(up_re, up_im) + _size(down_re, down_im) + 2 * (error + 2) * size
-        even += bound // (4 * mode * mode - 1) + 1
-    return identity // 4 + 1, even
+    size = integers([WHOLE + 2 * len(rule.shares) for rule in rules])[:, None]
+    rows[:, 0, 2:] -= directions * WHOLE
+    one, even = (lengths(x[..., ::2], x[..., 1::2]).sum(axis=2, dtype=np.int64) for x in (first, rows))
+    modes = np.arange(1, len(errors) + 1, dtype=np.int64)
+    even = (even + 2 * (integers(errors) + 2) * size) // (4 * modes * modes - 1) + 1
+    zero = [_size(int(rule.re.sum()), int(rule.im.sum())) << TABLE_BITS for rule in rules]
+    even = even.sum(axis=1, dtype=np.int64) + UNIT // (MOMENTS + 1) + 1
+    identity = (one[:, 0] + 2 * PHASE_ERROR * size[:, 0]) // 4 + 1
+    return [(x, y + z) for x, y, z in zip(identity.tolist(), even.tolist(), zero, strict=True)]
 
 
-def _lens(rule: _Rule, direction: tuple[int, int], points: Points, p: int, mean: int) -> Points:
-    """The lens of `Quadrature`, by prefix sums over the nodes in order of phase; `mean` is 1/3π in units of 2^-30."""
-    turn, (cosines, sines) = 1 << PHASE_BITS, points
-    re_c, im_c, re_s, im_s = rule.re * cosines, rule.im * cosines, rule.re * sines, rule.im * sines
-    prefix = zeros(4, len(cosines) + 1)  # Σ ζ·e(φ), Σ ζ·e(−φ)
-    np.cumsum([re_c - im_s, re_c + im_s, re_s + im_c, im_c - re_s], axis=1, dtype=np.int64, out=prefix[:, 1:])
-    v = np.arange(2 * p, dtype=np.int64)
+def _lenses(rules: Sequence[_Rule], directions: Ints, points: Sequence[Points], p: int, mean: int) -> Points:
+    """By rule the lens of `Quadrature` [R, 2p], by prefix sums over the nodes in order of phase.
+
+    `points`: e(φ) of the rule's nodes. `mean`: 1/3π in units of 2^-30.
+    """
+    turn, v = 1 << PHASE_BITS, np.arange(2 * p, dtype=np.int64)
     # cos >= 0 on φ in [−¼ − v, ¼ − v]; at the ends it is 0, so that ties do not matter.
     first, last = (-(-turn * ((quarter - 2 * v) % (4 * p)) // (4 * p)) for quarter in (-p, p))
-    low, high = (np.searchsorted(rule.phases, ends, "left") for ends in (first, last))
-    arcs = prefix[:, high] - prefix[:, low] + np.where(last <= first, prefix[:, -1:], 0)
-    re, im = rounded(arcs, SHARE_BITS + TABLE_BITS - LENS_BITS).reshape(2, 2, 2 * p)
-    re, im = times((re, im), roots(2 * p, np.array([[3], [1]], dtype=np.int64) * v))
-    centre = [(mean * x) >> TABLE_BITS for x in direction]
-    return rounded(re[0] + re[1], 1) - centre[0], rounded(im[0] + im[1], 1) - centre[1]
+    arcs = zeros(len(rules), 4, 2 * p)
+    for rule, (cosines, sines), own in zip(rules, points, arcs, strict=True):
+        re_c, im_c, re_s, im_s = rule.re * cosines, rule.im * cosines, rule.re * sines, rule.im * sines
+        prefix = zeros(4, len(cosines) + 1)  # Σ ζ·e(φ), Σ ζ·e(−φ)
+        np.cumsum([re_c - im_s, re_c + im_s, re_s + im_c, im_c - re_s], axis=1, dtype=np.int64, out=prefix[:, 1:])
+        low, high = np.searchsorted(rule.phases, [first, last], "left")
+        own[:] = prefix[:, high] - prefix[:, low] + prefix[:, -1:] * (last <= first)
+    arcs = rounded(arcs, SHARE_BITS + TABLE_BITS - LENS_BITS)
+    halves = times((arcs[:, :2], arcs[:, 2:]), roots(2 * p, np.array([[3], [1]], dtype=np.int64) * v))
+    re, im = (rounded(part.sum(axis=1, dtype=np.int64), 1) for part in halves)
+    centre = mean * directions >> TABLE_BITS
+    return re - centre[:, :1], im - centre[:, 1:]
 
 
 # Of a lens: each half is off by the points' error, the arc's rounding, the root's and the product's; the halves'
@@ -234,46 +235,45 @@ def quadratures(
     if not nodes:
         return {}
     rules = [_rule(own, k) for k, own in nodes.items()]
-    places = np.concatenate([rule.phases for rule in rules])
+    counts = [len(rule.shares) for rule in rules]
+    places, shares, all_re, all_im = (
+        np.concatenate([getattr(x, name) for x in rules]) for name in ("phases", "shares", "re", "im")
+    )
+    ends = np.cumsum(counts, dtype=np.int64)
+    starts = ends - counts
     points, double = phases(places), phases(2 * places)
     powers, errors = _powers(double)
-    first, moments = _moments(rules, (points[0][None, :], points[1][None, :])), _moments(rules, powers)
-    found, start = {}, 0
-    for index, (k, rule) in enumerate(zip(nodes, rules, strict=True)):
-        own, start = slice(start, start + len(rule.shares)), start + len(rule.shares)
-        simple, twice = ((cosines[own], sines[own]) for cosines, sines in (points, double))
-        direction = _direction(*moments[index, 0, 2:].tolist())
-        harmonic = _harmonic(rule, direction, first[index, 0], moments[index], errors)
-        found[k] = _bounds(k, rule, boxes[k], direction, harmonic, simple, twice, p)
+    first, moments = (_moments(all_re, all_im, starts, x) for x in ((points[0][None, :], points[1][None, :]), powers))
+    directions = integers([_direction(*row) for row in moments[:, 0, 2:].tolist()])
+    # What the output angles cost: Σ |ζ_i − share_i·e(2φ_i)·e(c)|, with the points' errors.
+    along = np.repeat(directions.T, counts, axis=1)
+    turned = times(double, (along[0], along[1]))
+    lost = lengths(*(x - rounded(shares * part, TABLE_BITS) for x, part in zip((all_re, all_im), turned, strict=True)))
+    angles = np.add.reduceat(lost, starts, dtype=np.int64).tolist()
+    harmonics = _harmonics(rules, directions, first, moments, errors)
+    mean = scaled_floor(ball(1) / (ball(3) * pi()), LENS_BITS)
+    own = [(points[0][x:y], points[1][x:y]) for x, y in zip(starts.tolist(), ends.tolist(), strict=True)]
+    lenses = zip(*_lenses(rules, directions, own, p, mean), strict=True)
     cost.add("quadrature", len(places) * (MOMENTS * 5 + 60) + 40 * p * len(rules))
-    return found
+    return {
+        k: _bounds(k, rule, boxes[k], angle, harmonic, lens)
+        for k, rule, angle, harmonic, lens in zip(nodes, rules, angles, harmonics, lenses, strict=True)
+    }
 
 
 def _bounds(
-    frequency: int,
-    rule: _Rule,
-    boxes: tuple[int, int],
-    direction: tuple[int, int],
-    harmonic: tuple[int, int],
-    points: Points,
-    double: Points,
-    p: int,
+    frequency: int, rule: _Rule, boxes: tuple[int, int], angle: int, harmonic: tuple[int, int], lens: Points
 ) -> Quadrature:
-    """`points`, `double`: e(φ) and e(2φ) of the rule's nodes."""
+    """`angle`: what the output angles cost, but for the points' errors."""
     count, turn = len(rule.shares), 1 << PHASE_BITS
-    # What the output angles cost: Σ |ζ_i − share_i·e(2φ_i)·e(c)|, with the points' errors.
-    turned = times(double, (integers(direction[:1]), integers(direction[1:])))
-    lost = (
-        output - rounded(rule.shares * part, TABLE_BITS)
-        for output, part in zip((rule.re, rule.im), turned, strict=True)
-    )
-    angle = sum(map(_size, *(part.tolist() for part in lost))) + count + ((PHASE_ERROR + 3) * WHOLE >> TABLE_BITS) + 1
+    angle += count + ((PHASE_ERROR + 3) * WHOLE >> TABLE_BITS) + 1
 
     # Boxes of one share on the circle, or half of one on the half circle, twice: |f′| <= 2 for f = ReLU(cos)·cos.
-    half, order = turn >> 1, np.argsort(rule.phases & (turn >> 1) - 1, kind="stable")
-    shares, places, folded = rule.shares, rule.phases.tolist(), (rule.phases & half - 1)[order].tolist()
-    whole = _area(places, (2 * shares).tolist(), _nearest(boxes[0], places[0], turn))
-    halved = _area(folded, shares[order].tolist(), _nearest(boxes[1] % half, folded[0], half))
+    half, folded = turn >> 1, rule.phases & (turn >> 1) - 1
+    order = np.argsort(folded, kind="stable")
+    folded = folded[order]
+    whole = _area(rule.phases, 2 * rule.shares, _nearest(boxes[0], int(rule.phases[0]), turn))
+    halved = _area(folded, rule.shares[order], _nearest(boxes[1] % half, int(folded[0]), half))
     two_pi = ball(2) * pi()
     scale = two_pi / ball(turn * turn)
     # ReLU(x) = x/2 + |x|/2: the identity half has no integral and only the modes ±1; the other has period half a turn.
@@ -282,7 +282,6 @@ def _bounds(
     rectangle = least_upper([plain, split])
     aliasing = (ball(harmonic[0]) + ball(harmonic[1]) / pi()) / ball(UNIT)
 
-    lens = _lens(rule, direction, points, p, scaled_floor(ball(1) / (ball(3) * pi()), LENS_BITS))
     most = isqrt(int((lens[0] * lens[0] + lens[1] * lens[1]).max())) + 1  # no part reaches 2^30.5
     arcs = ball(most + LENS_ERROR) / ball(1 << LENS_BITS)
 

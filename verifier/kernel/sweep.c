@@ -16,6 +16,7 @@ const int64_t interface = 4;
 typedef int64_t vector __attribute__((vector_size(64), aligned(8), may_alias)); /* LANES at a time */
 #define LANES 8
 #define AHEAD 8  /* neurons, or rows: where the processor shall look next */
+#define FAR 16   /* tokens, the same */
 #define INDEX 13 /* bits of an index */
 
 static int64_t place(int64_t entry) { return entry & ((1 << INDEX) - 1); }
@@ -68,9 +69,14 @@ sweep(int64_t p, int64_t m, int64_t width, int64_t wide, const int32_t *ranks, c
             }
         }
         int64_t *row = out + tokens[t] * step_stride;
-        for (int64_t x = 0; x < p; x++)
+        for (int64_t x = 0; x < p; x++) {
+            const int64_t *next = row + (x + FAR) * token_stride; /* beyond the end this is a wasted look, no more */
+            __builtin_prefetch(next, 1);
+            __builtin_prefetch(next + width / 2, 1);
+            __builtin_prefetch(next + width - 1, 1);
             for (int64_t l = 0; l < width; l++)
                 row[x * token_stride + l] += sums[x * wide + l];
+        }
     }
 }
 
@@ -162,9 +168,9 @@ FAST void
 offsets(int64_t p, int64_t lanes, int64_t rows, int64_t count, const int64_t *delta, const int64_t *offsets,
         const int64_t *sums, const int64_t *directions, int64_t *restrict found)
 {
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t b = 0; b < p; b++) {
-            int64_t a = (b + delta[r]) % p, t = (a + b) % p, least = found[delta[r] * p + t];
+    for (int64_t a = 0; a < p; a++) /* outside, so that a row of sums stays in the cache */
+        for (int64_t r = 0; r < rows; r++) {
+            int64_t b = (a + p - delta[r]) % p, t = (a + b) % p, least = found[delta[r] * p + t];
             const int64_t *own = sums + (a * p + b) * lanes, *right = directions + t * lanes;
             for (int64_t k = 0; k < count; k++) {
                 const int64_t *other = directions + (t + offsets[r * count + k]) % p * lanes;

@@ -12,7 +12,7 @@ from math import isqrt
 import numpy as np
 
 from verifier.kernel.arrays import Ints, integers, rounded
-from verifier.kernel.balls import dyadic, exponential, fixed_point, turn, with_precision
+from verifier.kernel.balls import dyadic, exponential, fixed_point, series_factor, turn, with_precision
 from verifier.kernel.limits import PHASE_BITS, TABLE_BITS
 
 TABLE_ERROR = 5  # units, of a point: 2 for each of two balls, 1 for their product
@@ -30,6 +30,12 @@ def _balls(steps: list[int], denominator: int) -> Points:
         integers([fixed_point(cosine, TABLE_BITS) for cosine, _ in points]),
         integers([fixed_point(sine, TABLE_BITS) for _, sine in points]),
     )
+
+
+@with_precision
+def series(count: int, size: int) -> Ints:
+    """1/(2·size·sin(πm/size)) for m = 1..count < size, each within one unit."""
+    return integers([fixed_point(series_factor(m, size), TABLE_BITS) for m in range(1, count + 1)])
 
 
 def times(x: Points, y: Points) -> Points:
