@@ -34,7 +34,7 @@ def require_well_formed(circuit: FoldedCircuit, certificate: bytes) -> dict[str,
     d: dict[str, Any] = json.loads(certificate)
     p, half = circuit.p, (circuit.p - 1) // 2
     assert certificate == (json.dumps(d, sort_keys=True, separators=(",", ":")) + "\n").encode()
-    assert set(d) == FIELDS
+    assert set(d) - {"deformation"} == FIELDS
     assert (d["format"], d["model_sha256"]) == ("verifier-certificate/2", DIGEST)
     assert (d["p"], d["neurons"]) == (p, circuit.neurons)
     assert -1200 <= d["amplitude_exponent"] <= 1200
@@ -72,7 +72,7 @@ GOALS = {  # directions, error at most, gap error at most, explained
     "pizza-p59-a": (22, 3.0, 0.14, 1.0),
     "pizza-p59-b": (33, 2.7, 0.16, 1.0),
     "pizza-p59-c": (36, 1.8, 0.16, 1.0),
-    "pizza-p59-three": (18, 17.0, 0.65, 590 / 3481),
+    "pizza-p59-three": (18, 14.8, 0.65, 708 / 3481),
     "pizza-p23": (16, 2.7, 0.20, 1.0),
 }
 
@@ -94,6 +94,7 @@ def test_shipped_models(name: str) -> None:
     assert max(f.relative_bound.values()) < 0.5
     assert 1 < f.events / f.parameters < 2
     assert f.others <= 4
+    assert (b"deformation" in certificate) == (name == "pizza-p59-three")
 
 
 def test_the_figures_are_those_of_the_definitions() -> None:
@@ -101,7 +102,7 @@ def test_the_figures_are_those_of_the_definitions() -> None:
     circuit = pizza(11, [2, 5], n=30)
     r = read(circuit)
     certificate = explain(circuit, DIGEST)
-    families, u, _ = decode(r, certificate)
+    families, u, *_ = decode(r, certificate)
     from verifier.explainer.families import closed_form
 
     f = figures(circuit, certificate)

@@ -611,6 +611,6 @@ def test_what_the_directions_write_counts_in_the_capacity_of_a_rest() -> None:
 
 def test_a_gap_error_beyond_forty_bits_is_not_given() -> None:
     one = np.ones((3, 3), dtype=np.int64)
-    small = Logits(one, one, one, one, one, {}, {}, 0, 0, 0)
+    small = Logits(one, one, one, one, one, None, {}, {}, 0, 0, 0)
     assert _explained(small, _Loss(0, 0, 0, 0)).gap_error == (1 << GAP_BITS) + 1
     assert _explained(replace(small, spread=one << 50), _Loss(0, 0, 0, 0)).gap_error is None

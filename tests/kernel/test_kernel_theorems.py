@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.oracle import attempt, concluded, confront, truth
-from tests.strategies import Case, cases, mutated, random_case
+from tests.strategies import Case, cases, deformed, mutated, random_case
 from verifier.kernel import Rejected, check
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "soundness"
@@ -34,10 +34,12 @@ def test_random_cases() -> None:
     started, counts, tight = time.monotonic(), Counter[str](), 0
     for number in range(TRIALS):
         case = random_case(random.Random(SEED + number))
+        if number % 4 == 3:
+            case = deformed(case, random.Random(number))
         try:
             gap = attempt(case)
         except Exception as error:
-            raise AssertionError(f"random_case(random.Random({SEED + number}))") from error
+            raise AssertionError(f"random case {number}") from error
         counts["refused" if gap is None else "accepted"] += 1
         tight += gap is not None and gap.margin < 1e-6
     if LONG:
