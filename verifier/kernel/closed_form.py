@@ -248,7 +248,7 @@ class ClosedForm:
         )
         rows = np.array([*waves.values()], dtype=np.int64).reshape(count, 2, self.p)
         coarse = DIRECTION_BITS >> 1  # of the bits of waves, where only their sizes count
-        sizes = (size_bound(rows[:, 0], rows[:, 1]).max(axis=1) >> coarse) + 1
+        sizes = -(-size_bound(rows[:, 0], rows[:, 1]).max(axis=1) >> coarse)
         # To so many bits that one product in binary64 is exact, and a turned G fits.
         most, keep = max(largest(re), largest(im)), SIGNIFICAND - largest(rows).bit_length() - (2 * count).bit_length()
         shift = max(0, most.bit_length() - min(keep, 29))
