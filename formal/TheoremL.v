@@ -69,6 +69,22 @@ Variables (N : nat -> R) (κ κ_d : R).
 Hypothesis K : forall c, (c < q)%nat -> Rabs (N c - u * IZR (logit terms c)) <= κ.
 Hypothesis K_d : forall c c', (c < q)%nat -> (c' < q)%nat ->
   Rabs ((N c - N c') - u * IZR (logit terms c - logit terms c')) <= κ_d.
+
+(** Whatever the form F is, at this input; a deformed closed form is an instance. *)
+Theorem theorem_L_deformed (F : nat -> R) (high low : R) : (forall c, (c < p)%nat -> low <= v * IZR (US c) - F c <= high) ->
+  forall c, (c < p)%nat ->
+  Rabs (N c - ((high + low) / 2 + v * IZR (centre p L unit U terms) / 2) - F c) <= (high - low) / 2 + v * IZR η / 2 + κ.
+Proof.
+  intros HD c Hc; pose proof (lemma_B_centred p L unit U terms activations charged charged_rest c Hc) as HB.
+  specialize (K c ltac:(lia)); specialize (HD c Hc); rewrite (in_units unit u unit_pos) in K.
+  pose proof (v_pos unit u u_pos unit_pos) as Hv.
+  set (X := (unit * logit terms c)%Z) in *; set (Z0 := centre p L unit U terms) in *.
+  assert (H1 : (2 * (X - US c) - Z0 <= η)%Z) by lia; assert (H2 : (- η <= 2 * (X - US c) - Z0)%Z) by lia.
+  apply IZR_le in H1, H2; rewrite opp_IZR in H2; rewrite minus_IZR, mult_IZR, minus_IZR in H1, H2.
+  apply (Rmult_le_compat_l v) in H1; [|lra]; apply (Rmult_le_compat_l v) in H2; [|lra].
+  apply Rabs_le; unfold Rabs in K; destruct Rcase_abs in K; lra.
+Qed.
+
 Variables (J : list Z) (G : Z -> C) (a b : nat).
 Notation closed := (closed p J G a b).
 
@@ -82,16 +98,7 @@ Definition μ : R := (D_max + D_min) / 2 + v * IZR (centre p L unit U terms) / 2
 Definition error : R := (D_max - D_min) / 2 + v * IZR η / 2 + κ.
 
 Theorem theorem_L c : (c < p)%nat -> Rabs (N c - μ - closed c) <= error.
-Proof.
-  intros Hc; pose proof (lemma_B_centred p L unit U terms activations charged charged_rest c Hc) as HB.
-  specialize (K c ltac:(lia)); specialize (D_bounds c Hc); rewrite (in_units unit u unit_pos) in K.
-  pose proof (v_pos unit u u_pos unit_pos) as Hv; unfold deviation in D_bounds; unfold μ, error.
-  set (X := (unit * logit terms c)%Z) in *; set (Z0 := centre p L unit U terms) in *.
-  assert (H1 : (2 * (X - US c) - Z0 <= η)%Z) by lia; assert (H2 : (- η <= 2 * (X - US c) - Z0)%Z) by lia.
-  apply IZR_le in H1, H2; rewrite opp_IZR in H2; rewrite minus_IZR, mult_IZR, minus_IZR in H1, H2.
-  apply (Rmult_le_compat_l v) in H1; [|lra]; apply (Rmult_le_compat_l v) in H2; [|lra].
-  apply Rabs_le; unfold Rabs in K; destruct Rcase_abs in K; lra.
-Qed.
+Proof. exact (theorem_L_deformed closed D_max D_min D_bounds c). Qed.
 
 (** The gap that the formula predicts, and how far the network's is from it. *)
 Theorem gap_near c : (c < p)%nat ->
@@ -164,6 +171,20 @@ End Input.
 (** δ = a − b modulo p, and the inputs of one δ. *)
 Definition difference (p a b : nat) : nat := Z.to_nat ((Z.of_nat a - Z.of_nat b) mod Z.of_nat p).
 
+(** With any form F, at the inputs of one δ: E bounds the distance of every logit c < p from it, γ its gaps from below. *)
+Theorem theorem_X_deformed (p : nat) (F N : nat -> nat -> nat -> R) (μ : nat -> nat -> R) (E γ : R) (δ : nat) : (0 < p)%nat ->
+  (forall a b c, (a < p)%nat -> (b < p)%nat -> difference p a b = δ -> (c < p)%nat -> Rabs (N a b c - μ a b - F a b c) <= E) ->
+  (forall a b c, (a < p)%nat -> (b < p)%nat -> difference p a b = δ -> (c < p)%nat -> c <> answer p a b ->
+     γ <= F a b (answer p a b) - F a b c) ->
+  γ > 2 * E -> forall a b, (a < p)%nat -> (b < p)%nat -> difference p a b = δ -> right p p a b (N a b).
+Proof.
+  intros Hp bounded least_gap Hγ a b Ha Hb Hδ c Hc Hne.
+  assert (Hs : (answer p a b < p)%nat) by (apply Nat.mod_upper_bound; lia).
+  pose proof (bounded a b (answer p a b) Ha Hb Hδ Hs) as B1; pose proof (bounded a b c Ha Hb Hδ Hc) as B2.
+  pose proof (least_gap a b c Ha Hb Hδ Hc Hne) as HG.
+  unfold Rabs in B1, B2; destruct Rcase_abs in B1; destruct Rcase_abs in B2; lra.
+Qed.
+
 Section Explained.
 Variables (p : nat) (J : list Z) (G : nat -> Z -> C) (N : nat -> nat -> nat -> R) (μ : nat -> nat -> R).
 Hypothesis p_pos : (0 < p)%nat.
@@ -181,12 +202,10 @@ Proof. unfold difference; pose proof (Z.mod_pos_bound (Z.of_nat a - Z.of_nat b) 
 Theorem theorem_X δ : γ δ > 2 * E δ ->
   forall a b, (a < p)%nat -> (b < p)%nat -> difference p a b = δ -> right p p a b (N a b).
 Proof.
-  intros Hγ a b Ha Hb Hδ c Hc Hne.
-  assert (Hs : (answer p a b < p)%nat) by (apply Nat.mod_upper_bound; lia).
-  pose proof (bounded a b (answer p a b) Ha Hb Hs) as B1; pose proof (bounded a b c Ha Hb Hc) as B2.
-  pose proof (closed_difference p J (G δ) a b c Hc) as HD.
-  pose proof (least_gap δ (ahead p a b c) ltac:(rewrite <- Hδ; apply difference_lt) (ahead_spec p a b c Hc Hne)) as HG.
-  rewrite Hδ in B1, B2; unfold Rabs in B1, B2; destruct Rcase_abs in B1; destruct Rcase_abs in B2; lra.
+  apply (theorem_X_deformed p (fun a b => closed p J (G (difference p a b)) a b) N μ); [exact p_pos| |].
+  - intros a b c Ha Hb Hδ Hc; rewrite <- Hδ; apply bounded; assumption.
+  - intros a b c Ha Hb Hδ Hc Hne; rewrite closed_difference by exact Hc; rewrite Hδ.
+    apply least_gap; [rewrite <- Hδ; apply difference_lt | apply ahead_spec; assumption].
 Qed.
 
 (** An input with outputs beyond p: these are proved below by Theorem A. *)

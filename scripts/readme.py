@@ -78,7 +78,9 @@ def row(name: str, found: store.Prepared) -> tuple[str, ...]:
     return (
         name,
         f"{a['certified_inputs']} of {a['total_inputs']}",
-        f"{a['explained_inputs']}" + " by one sentence" * c["closed_form"]["explains_all"],
+        f"{a['explained_inputs']}"
+        + " by one sentence" * c["closed_form"]["explains_all"]
+        + ", deformed" * ("deformation" in c["closed_form"]),
         f"{lower(a['min_margin'], 4)} ({lower(true_margin, 4)})",
         upper(a["gap_error"], 3) if a["gap_error"] else "none",
         f"{upper(c['logits']['max_error'], 4)} ({lower(true_error, 4)})",

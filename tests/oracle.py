@@ -137,6 +137,20 @@ def closed_form(case: Case) -> Form:
     return Form(terms, table, size)
 
 
+def added(case: Case, form: Form) -> NDArray[np.float64]:
+    """What the certificate's deformation adds to the closed form, [a, b, d]."""
+    p, given = case.p, case.certificate.get("deformation")
+    a, b = np.indices((p, p))
+    delta, t = (a - b) % p, (a + b) % p
+    found = np.zeros((p, p, p))
+    if given is not None:
+        found += np.array([math.ldexp(x, given["exponent"]) for x in given["constant"]])
+        for item in given["waves"]:
+            j, wave = item["frequency"], (np.array(item["cosine"]) + 1j * np.array(item["sine"])) / (1 << 20)
+            found += ((form.terms[j][delta] * _waves(j, p)[t])[:, :, None] * wave).real
+    return np.take_along_axis(found, (t[:, :, None] + np.arange(p)) % p, axis=2)
+
+
 def _turn(numerator: int, denominator: int) -> complex:
     return cmath.exp(2j * math.pi * (numerator % denominator) / denominator)
 
@@ -245,11 +259,14 @@ def _confront_logits(case: Case, found: Checked, exact: Truth, form: Form, right
     """Theorems L and X; the largest deviation."""
     p, conclusion, accuracy = case.p, found.conclusion, found.conclusion.accuracy
     relative = exact.floats()[:, :, :p]
-    leeway = LEEWAY * (float(np.abs(relative).max()) + form.size)
+    more = added(case, form)
+    waves = case.certificate.get("deformation", {}).get("waves", ())
+    weight = max((abs(y) for x in waves for y in (*x["cosine"], *x["sine"])), default=0) / (1 << 20)
+    leeway = LEEWAY * (float(np.abs(relative).max()) + form.size * (1 + weight) + float(np.abs(more).max()))
     a, b = np.indices((p, p))
     delta, t = (a - b) % p, (a + b) % p
     turned = relative[a[:, :, None], b[:, :, None], (t[:, :, None] + np.arange(p)) % p]  # by d
-    closed = form.table[delta]
+    closed = form.table[delta] + more
     difference = turned - closed
     deviations = (difference.max(axis=2) - difference.min(axis=2)) / 2
     worst = float(deviations.max())
@@ -258,11 +275,16 @@ def _confront_logits(case: Case, found: Checked, exact: Truth, form: Form, right
     if accuracy.max_deviation is not None:
         low, high = (float(value(x)) for x in accuracy.max_deviation)
         assert low - leeway <= worst <= high + leeway, f"deviation {worst!r} not in [{low!r}, {high!r}]"
-    gap, closed_gap = turned[:, :, :1] - turned, form.table[:, :1] - form.table
-    gamma = closed_gap[:, 1:].min(axis=1)
-    errors = np.zeros(p)
+    gap, closed_gap = turned[:, :, :1] - turned, closed[:, :, :1] - closed
+    gamma, errors = np.full(p, np.inf), np.zeros(p)
+    np.minimum.at(gamma, delta, closed_gap[:, :, 1:].min(axis=2))
     np.maximum.at(errors, delta, deviations)
-    assert float(value(conclusion.closed_form.least_gap)) <= gamma.min() + leeway
+    unit = math.ldexp(1, found.evidence.exponent)
+    assert (found.evidence.gaps * unit <= gamma + leeway).all()
+    assert value(conclusion.closed_form.least_gap) == int(found.evidence.gaps.min()) * Fraction(unit)
+    moved = conclusion.closed_form.deformation
+    assert (moved is None) == ("deformation" not in case.certificate)
+    assert moved is None or float(value(moved)) + leeway >= (more.max(axis=2) - more.min(axis=2)).max() / 2
     assert float(value(conclusion.closed_form.error)) + leeway >= errors.max()
     assert accuracy.explained_inputs == p * sum(found.evidence.explained)
     for d, explained in enumerate(found.evidence.explained):
@@ -273,8 +295,8 @@ def _confront_logits(case: Case, found: Checked, exact: Truth, form: Form, right
         assert all(found.evidence.explained)
         assert gamma.min() + leeway > 2 * errors.max()
     if accuracy.gap_error is not None:
-        ratio = (np.abs(gap - closed_gap[delta]) - leeway)[:, :, 1:] / (closed_gap[delta][:, :, 1:] + leeway)
-        assert closed_gap[:, 1:].min() > -leeway
+        ratio = (np.abs(gap - closed_gap) - leeway)[:, :, 1:] / (closed_gap[:, :, 1:] + leeway)
+        assert gamma.min() > -leeway
         assert float(value(accuracy.gap_error)) >= ratio.max(), "the gap error is too small"
     return worst
 

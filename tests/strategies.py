@@ -292,6 +292,35 @@ def _certificate(
     }
 
 
+def deformed(case: Case, rng: random.Random) -> Case:
+    """With waves of another shape at some frequencies of the closed form, or at none; good, bad and absurd ones."""
+    p, unit, families = case.p, 1 << 20, case.certificate["families"]
+    written = {r * f["frequency"] % p for f in families for r in range(1, f["outputs"] + 1)}
+    kind = rng.choice(("small", "small", "noise", "cancel", "sharpen", "largest", "constant", "zero"))
+
+    def row(shape: list[float]) -> list[int]:
+        if kind == "largest":
+            return [rng.choice((-1, 1)) << 24 for _ in range(p)]
+        size = {"small": 0.05, "noise": 1.0}.get(kind, 0.0)
+        factor = {"cancel": -1.0, "sharpen": 2.0}.get(kind, 0.0)
+        return [round(unit * (factor * x + size * rng.gauss(0, 1))) for x in shape]
+
+    waves = []
+    for j in sorted({min(j, p - j) for j in written}):
+        if kind != "constant" and rng.random() < 0.8:
+            turns = [math.tau * j * c / p for c in range(p)]
+            cosine, sine = row([math.cos(x) for x in turns]), row([math.sin(x) for x in turns])
+            waves.append({"frequency": j, "cosine": cosine, "sine": sine})
+    bits = rng.choice((0, 10, 20, 24))
+    constant = [rng.randint(-(1 << bits), 1 << bits) for _ in range(p)]
+    # About as large as the logits, much smaller, or much larger.
+    most = max(abs(x) for table in (case.A, case.B) for y in table for x in y)
+    most *= max(abs(x) for y in case.W for x in y)
+    exponent = math.frexp(most)[1] - bits + rng.choice((-40, -4, 0, 0, 8))
+    deformation = {"exponent": exponent, "constant": constant, "waves": waves}
+    return case.with_certificate({**case.certificate, "deformation": deformation})
+
+
 def outputs_fit(p: int, frequency: int, outputs: int) -> bool:
     """Whether no output harmonic of a family is 0 or p/2."""
     return all(2 * r * frequency % p for r in range(1, outputs + 1))
@@ -345,13 +374,14 @@ def mutated(case: Case, rng: random.Random) -> Case:
 def cases() -> st.SearchStrategy[Case]:
     """Circuits with certificates: a seed, then single changes, so that hypothesis can drop and target them."""
 
-    def build(seed: int, changes: list[int]) -> Case:
+    def build(seed: int, bent: bool, changes: list[int]) -> Case:
         case = random_case(random.Random(seed))
+        case = deformed(case, random.Random(seed)) if bent else case
         for change in changes:
             case = mutated(case, random.Random(change))
         return case
 
-    return st.builds(build, st.integers(0, 1 << 32), st.lists(st.integers(0, 1 << 32), max_size=4))
+    return st.builds(build, st.integers(0, 1 << 32), st.booleans(), st.lists(st.integers(0, 1 << 32), max_size=4))
 
 
 def phases() -> st.SearchStrategy[int]:

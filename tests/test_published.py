@@ -42,7 +42,7 @@ def test_all_inputs_in_linear_time_in_binary32_and_explained_by_one_sentence(
 
 
 def test_a_clock_with_attention_of_its_own_by_one_dense_pass() -> None:
-    """Weights from 0.03 to 0.97; nothing is assumed about them. The closed form explains none of its answers."""
+    """Weights from 0.03 to 0.97; nothing is assumed about them. Pure cosines explain none of its answers."""
     path = FOLDER / "model_q9rsl94xlv.pt"
     job = store.Job(path, import_file, prove.Request(), None, prove.MARGIN_SHARE, Path("nowhere"), None)
     done = store.prepare(job)
@@ -56,4 +56,6 @@ def test_a_clock_with_attention_of_its_own_by_one_dense_pass() -> None:
         "11.66"
     )  # 90 % of the true one
     assert conclusion.attention.kind == "softmax"
+    assert conclusion.closed_form.explains_all
+    assert conclusion.closed_form.deformation is not None
     assert not done.source.assumptions

@@ -218,6 +218,20 @@ def closed_form(w: Floats, certificate: dict[str, Any]) -> dict[int, Complexes]:
     return dict(sorted(found.items()))
 
 
+def added(form: dict[int, Complexes], certificate: dict[str, Any]) -> Floats:
+    """What a deformed certificate adds to the closed form, by a, b and c; in the units of a logit."""
+    p, given = certificate["p"], certificate.get("deformation")
+    a, b = np.indices((p, p))
+    found = np.zeros((p, p, p))
+    if given is not None:
+        found += np.ldexp(np.array(given["constant"], dtype=np.float64), given["exponent"])
+        for item in given["waves"]:
+            j, shape = item["frequency"], np.array(item["cosine"]) + 1j * np.array(item["sine"])
+            turned = form[j][(a - b) % p] * wave(-j, p)[(a + b) % p]
+            found += (turned[:, :, None] * shape).real / DIRECTION
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Quadrature:
     """Theorem Q for one frequency: three bounds, and W in the units of a logit. `tolerance`: what rounding ω may do.
@@ -327,7 +341,9 @@ def audit(model: bytes, certificate: bytes, conclusion: dict[str, Any], source: 
     turned = net.logits[a[:, :, None], b[:, :, None], (t[:, :, None] + np.arange(p)) % p]
     form = closed_form(net.w, explanation)
     table = sum(((row[:, None] * wave(j, p)).real for j, row in form.items()), np.zeros((p, p)))
-    size = float(np.abs(net.logits).max() + np.abs(table).max())
+    more = np.take_along_axis(added(form, explanation), (t[:, :, None] + np.arange(p)) % p, axis=2)
+    closed = table[delta] + more
+    size = float(np.abs(net.logits).max() + np.abs(table).max() + np.abs(more).max())
     report = _Report(SLACK * size + 2e-7 * float(np.abs(table).max()))
     _facts(report, net, (model, certificate), f"is that of {task[:-1]}{given.p}", explanation, conclusion)
     report.holds("p", conclusion["model"]["p"] == given.p, "the file's", conclusion["model"]["p"], given.p)
@@ -337,9 +353,12 @@ def audit(model: bytes, certificate: bytes, conclusion: dict[str, Any], source: 
     if net.logits.shape[2] > p:
         margins = np.minimum(margins, turned[:, :, 0] - net.logits[:, :, p:].max(axis=2))
     _margins(report, net, margins - 2 * executed, margins, conclusion)
-    deviation = turned - table[delta]
+    deviation = turned - closed
     deviation = (deviation.max(axis=2) - deviation.min(axis=2)) / 2
-    _closed(report, deviation, gaps, table, delta, executed, margins, conclusion)
+    _closed(report, deviation, gaps, closed, delta, executed, margins, conclusion)
+    if "deformation" in explanation:
+        moved = float((more.max(axis=2) - more.min(axis=2)).max()) / 2
+        report.above("deformation", _value(conclusion["closed_form"]["deformation"]), moved)
     found = {x["frequency"]: quadrature(net.w, explanation, x["frequency"]) for x in conclusion["quadrature"]}
     _rules(report, found, conclusion)
     for entry in conclusion["quadrature"]:
@@ -443,20 +462,21 @@ def _closed(
     report: _Report,
     deviation: Floats,
     gaps: Floats,
-    table: Floats,
+    form: Floats,
     delta: NDArray[Any],
     executed: float,
     margins: Floats,
     found: dict[str, Any],
 ) -> None:
-    accuracy, p = found["accuracy"], len(table)
+    accuracy, p = found["accuracy"], len(form)
     worst = float(deviation.max())
     report.above("max_error", _value(found["logits"]["max_error"]), worst)
     if "max_deviation" in accuracy:
         low, high = map(_value, accuracy["max_deviation"])
         report.holds("max_deviation", low - report.room <= worst <= high + report.room, "enclosed", high, worst)
-    closed = (table[:, :1] - table)[:, 1:]
-    gamma, errors = closed.min(axis=1), np.zeros(p)
+    closed = (form[:, :, :1] - form)[:, :, 1:]
+    gamma, errors = np.full(p, np.inf), np.zeros(p)
+    np.minimum.at(gamma, delta, closed.min(axis=2))
     np.maximum.at(errors, delta, deviation + executed)
     report.below("least gap", _value(found["closed_form"]["least_gap"]), float(gamma.min()))
     report.above("error of the closed form", _value(found["closed_form"]["error"]), float(errors.max()))
@@ -468,8 +488,7 @@ def _closed(
     sentence = not found["closed_form"]["explains_all"] or gamma.min() + 4 * report.room > 2 * errors.max()
     report.holds("the one sentence", sentence, "holds, if it is said", found["closed_form"]["explains_all"])
     if accuracy["gap_error"] is not None:
-        all_closed = closed[delta]
-        ratio = (np.abs(gaps[:, :, 1:] - all_closed) - 4 * report.room) / (all_closed + 4 * report.room)
+        ratio = (np.abs(gaps[:, :, 1:] - closed) - 4 * report.room) / (closed + 4 * report.room)
         agrees = gamma.min() > -report.room and _value(accuracy["gap_error"]) >= ratio.max()
         report.holds("gap error", agrees, "at least the audited", _value(accuracy["gap_error"]), float(ratio.max()))
 

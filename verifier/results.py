@@ -26,7 +26,7 @@ LISTED = 10
 """How many uncertified or wrong inputs the summary lists; `--json` lists up to 256, as the conclusion does."""
 
 METHODS = ("rectangle", "harmonic", "arc_sum", "bound", "relative_bound")
-UPPER = {*METHODS, "network_error", "max_error", "error", "gap_error", "floating_point"}
+UPPER = {*METHODS, "network_error", "max_error", "error", "gap_error", "floating_point", "deformation"}
 BUDGET_NAMES = {
     "quadrature": "quadrature (Theorem Q)",
     "profile": "real neurons, besides",
@@ -243,6 +243,9 @@ def _facts(result: Result, c: Document) -> list[tuple[str, str]]:
     else:
         share = f"{accuracy['explained_inputs']} of {inputs} inputs by the closed form alone"
         rows.append(("explained", f"{share} (its error {error}, its least lead {gap})"))
+    if "deformation" in form:
+        most = upper(form["deformation"], TEXT_DIGITS)
+        rows.append(("deformed", f"the closed form's waves are no pure cosines; no logit moves by more than {most}"))
     if accuracy["gap_error"] is not None:
         relative = upper(accuracy["gap_error"], TEXT_DIGITS)
         rows.append(("gap error", f"every lead is that of the closed form, up to a relative error of {relative}"))
@@ -324,8 +327,11 @@ def _budget_table(c: Document) -> Table:
             shown = [f"{k}: {upper(x, 3)}" for k, x in listed[:3]]
             parts = ", ".join(shown) + (f", {len(listed) - 3} more" if len(listed) > 3 else "")
         rows.append((BUDGET_NAMES.get(name, name), upper(_whole(term), TEXT_DIGITS), parts))
-    rows.append(("together, at any input", upper(c["logits"]["max_error"], TEXT_DIGITS), ""))
-    title = "distance of a logit from the closed form (Theorem L), and what it is made of"
+    pure = "deformation" not in c["closed_form"]
+    together = "together, at any input" if pure else "left by the deformed form"
+    rows.append((together, upper(c["logits"]["max_error"], TEXT_DIGITS), ""))
+    what = "the closed form" if pure else "a form of pure cosines"
+    title = f"distance of a logit from {what} (Theorem L), and what it is made of"
     return Table(title, ("term", "at most", "by frequency"), rows, "lrl")
 
 

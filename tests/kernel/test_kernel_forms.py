@@ -75,6 +75,47 @@ def test_certificates(name: str, value: object, reason: Reason) -> None:
     assert refused.value.reason is reason
 
 
+ROW = [0] * json.loads(CERTIFICATE)["p"]
+WAVE = {"frequency": 1, "cosine": ROW, "sine": ROW}
+GOOD = {"exponent": 0, "constant": ROW, "waves": [WAVE]}
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, Reason.FIELD),
+        ([], Reason.FIELD),
+        ({**GOOD, "waves": [WAVE, WAVE]}, Reason.FREQUENCY),
+        ({**GOOD, "waves": [{**WAVE, "frequency": 2}]}, Reason.FREQUENCY),
+        ({**GOOD, "waves": [{**WAVE, "sine": [*ROW, 0]}]}, Reason.FIELD),
+        ({**GOOD, "constant": [*ROW, 0]}, Reason.FIELD),
+        ({**GOOD, "constant": [(1 << 24) + 1, *ROW[1:]]}, Reason.RANGE),
+        ({**GOOD, "exponent": 1201}, Reason.RANGE),
+        ({**GOOD, "waves": [{**WAVE, "cosine": [0.5] * len(ROW)}]}, Reason.JSON),
+    ],
+)
+def test_deformations(value: object, reason: Reason) -> None:
+    for good in (GOOD, {**GOOD, "waves": []}):
+        assert read_certificate(_edited("deformation", good)).deformation is not None
+    with pytest.raises(Rejected) as refused:
+        read_certificate(_edited("deformation", value))
+    assert refused.value.reason is reason
+
+
+def test_a_deformation_is_for_moduli_of_which_every_logit_is_evaluated() -> None:
+    document = {**json.loads(CERTIFICATE), "deformation": GOOD}
+    for p in (128, 129):
+        rows = [0] * min(p, 128)
+        wave = {"frequency": 1, "cosine": rows, "sine": rows}
+        document |= {"p": p, "deformation": {"exponent": 0, "constant": rows, "waves": [wave]}}
+        if p == 128:
+            assert read_certificate(json.dumps(document).encode()).deformation is not None
+            continue
+        with pytest.raises(Rejected, match="p = 129; above 128") as refused:
+            read_certificate(json.dumps(document).encode())
+        assert refused.value.reason is Reason.SIZE
+
+
 def test_the_empty_certificate_and_rows_of_another_width() -> None:
     with pytest.raises(Rejected):
         read_certificate(json.dumps({**json.loads(CERTIFICATE), "families": [], "others": [], "boxes": []}).encode())

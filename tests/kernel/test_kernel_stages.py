@@ -26,7 +26,7 @@ from verifier.kernel import closed_form as forms
 from verifier.kernel import quadrature as rules
 from verifier.kernel.arrays import zeros
 from verifier.kernel.attention import NO_ATTENTION, Pattern
-from verifier.kernel.certificate import Family
+from verifier.kernel.certificate import Deformation, Family
 from verifier.kernel.check import GAP_BITS, _explained, _Loss
 from verifier.kernel.circuit import SKIP_SHIFT, STILL, Circuit, Folded, Moves, fold, quantise
 from verifier.kernel.closed_form import ClosedForm, Points
@@ -595,6 +595,45 @@ def test_theorem_f_needs_its_terms(monkeypatch: pytest.MonkeyPatch, off: str) ->
     assert away > bound
 
 
+@pytest.mark.parametrize("p", [3, 8, 11])
+@pytest.mark.parametrize("bits", [8, 20, 36, 45])
+def test_what_a_deformation_adds(p: int, bits: int) -> None:
+    """G anywhere within its error, the ends included; the waves are what the certificate says, exactly."""
+    rng = np.random.default_rng([p, bits])
+    used = (1, 2) if p > 4 else (1,)
+    parts = rng.integers(-(1 << bits), 1 << bits, (len(used), 2, p))
+    errors = rng.integers(0, 1 << bits // 2, (len(used), p))
+    terms = {j: Points(re, im, error) for j, (re, im), error in zip(used, parts, errors, strict=True)}
+    size = int(rng.choice([10, 20, 24]))
+    waves = {j: rng.integers(-(1 << size), (1 << size) + 1, (2, p)) for j in used}
+    exponent = bits - 20
+    deformation = Deformation(exponent, rng.integers(-(1 << 20), 1 << 20, p), waves)
+    added = ClosedForm(p, 0, terms, deformation).added()
+    assert added is not None
+    t, delta = np.arange(p), rng.permutation(p)
+    found, turns = added.at(t, delta), 2 * np.pi * np.arange(p)[:, None] / p
+    for far in (0, 1):
+        meant = np.ldexp(deformation.constant.astype(float), exponent) + np.zeros((p, p, 1))
+        for j, (re, im), error in zip(used, parts, errors, strict=True):
+            g = (re + 1j * im + far * error * np.exp(2j * np.pi * rng.random(p)))[delta]
+            z, (x, y) = g * np.exp(-1j * j * turns), waves[j] / 2**20
+            meant = meant + (z[:, :, None] * (x + 1j * y)).real
+        assert (np.abs(found - meant) <= added.errors[delta][:, None]).all()
+
+
+def test_a_constant_alone_is_rounded_down_by_less_than_a_unit() -> None:
+    added = ClosedForm(3, 0, {}, Deformation(-1, ints([-3, 0, 3]), {})).added()
+    assert added is not None
+    assert added.at(ints([0, 2]), ints([1])).tolist() == [[[-2, 0, 1]]] * 2
+    assert added.errors.min() >= 1
+
+
+def _added(constant: int, error: int) -> Any:
+    """A wave of 1 beside the cosine."""
+    terms = {1: Points(zeros(3), zeros(3), zeros(3) + error)}
+    return ClosedForm(3, 0, terms, Deformation(0, zeros(3) + constant, {1: ints([[1 << 20] * 3, [0] * 3])})).added()
+
+
 # Capacities: at the limit a stage passes, one beyond it refuses.
 
 
@@ -609,6 +648,9 @@ def test_theorem_f_needs_its_terms(monkeypatch: pytest.MonkeyPatch, off: str) ->
             (1 << 39) - 1,
         ),
         (lambda x: _coefficients(ClosedForm(3, 0, {1: Points(zeros(3) + x, zeros(3), zeros(3))}), 0), (1 << 60) - 1),
+        # With a constant its errors, 5 units; an error of G with 3 units more, times 2^10.
+        (lambda x: _added(x, 0), (1 << 59) - 6),
+        (lambda x: _added(0, x), (1 << 52) - 4),
         (lambda x: arrays.rounded(ints([x]), 4), (1 << 62) - 9),
         (lambda x: Enclosed(ints([[1]]), 0, 0).times([Fraction(x)]), (1 << 21) - 1),
         (lambda x: directions.split(ints([[x, 0, 0]]), ints([[0]] * 3), 3, 0), (1 << 42) - 1),
@@ -633,6 +675,6 @@ def test_what_the_directions_write_counts_in_the_capacity_of_a_rest() -> None:
 
 def test_a_gap_error_beyond_forty_bits_is_not_given() -> None:
     one = np.ones((3, 3), dtype=np.int64)
-    small = Logits(one, one, one, one, one, {}, {}, 0, 0, 0)
+    small = Logits(one, one, one, one, one, None, {}, {}, 0, 0, 0)
     assert _explained(small, _Loss(0, 0, 0, 0)).gap_error == (1 << GAP_BITS) + 1
     assert _explained(replace(small, spread=one << 50), _Loss(0, 0, 0, 0)).gap_error is None

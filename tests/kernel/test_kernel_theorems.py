@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.oracle import attempt, concluded, confront, truth
-from tests.strategies import Case, cases, mutated, random_case
+from tests.strategies import Case, cases, deformed, mutated, random_case
 from verifier.kernel import Rejected, check
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "soundness"
@@ -34,10 +34,12 @@ def test_random_cases() -> None:
     started, counts, tight = time.monotonic(), Counter[str](), 0
     for number in range(TRIALS):
         case = random_case(random.Random(SEED + number))
+        if number % 4 == 3:
+            case = deformed(case, random.Random(number))
         try:
             gap = attempt(case)
         except Exception as error:
-            raise AssertionError(f"random_case(random.Random({SEED + number}))") from error
+            raise AssertionError(f"random case {number}") from error
         counts["refused" if gap is None else "accepted"] += 1
         tight += gap is not None and gap.margin < 1e-6
     if LONG:
@@ -91,8 +93,10 @@ def _places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return []
 
 
-def test_every_field_of_a_certificate() -> None:
+@pytest.mark.parametrize("bent", [False, True])
+def test_every_field_of_a_certificate(bent: bool) -> None:
     case, rng = _certified(), random.Random(3)
+    case = deformed(case, random.Random(0)) if bent else case
     accepted = refused = 0
     for path in _places(case.certificate):
         for kind in range(4):
@@ -113,6 +117,23 @@ def test_every_field_of_a_certificate() -> None:
             accepted, refused = accepted + (gap is not None), refused + (gap is None)
     assert accepted > 50
     assert refused > 100
+
+
+@pytest.mark.parametrize("strategy", ["linear", "exact"])
+def test_zeros_deform_nothing(strategy: str) -> None:
+    case = replace(_certified(), strategy=strategy)
+    row = [0] * case.p
+    waves = [{"frequency": f["frequency"], "cosine": row, "sine": row} for f in case.certificate["families"][:1]]
+    zero = {"exponent": 0, "constant": row, "waves": waves}
+    pure, same = concluded(case), concluded(case.with_certificate({**case.certificate, "deformation": zero}))
+    assert pure is not None
+    assert same is not None
+    assert same.conclusion.accuracy.explained_inputs == pure.conclusion.accuracy.explained_inputs > 0
+    assert (same.evidence.margins == pure.evidence.margins).all()
+    for name in ("deviations", "gaps"):
+        assert (abs(getattr(same.evidence, name) - getattr(pure.evidence, name)) <= 6).all()
+    assert "within closed_form.deformation of one of pure cosines" in same.conclusion.theorem()
+    assert "deformation" not in pure.conclusion.theorem()
 
 
 @pytest.mark.parametrize("strategy", ["linear", "exact"])

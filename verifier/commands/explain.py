@@ -85,6 +85,7 @@ def _document(case: Case, m: Mechanism) -> dict[str, object]:
             "others": m.others,
             "right_inputs": int(m.right.sum()),
             "other_share": m.other_share,
+            "deformed_share": m.deformed_share,
             "frequencies": [asdict(f) for f in m.frequencies],
             "directions": [asdict(d) for d in m.directions],
             **({} if m.attention is None else {"heads": [asdict(h) for h in m.attention.heads]}),
@@ -167,11 +168,17 @@ def _print(case: Case, m: Mechanism) -> None:
         ("explained", f"{accuracy.explained_inputs} of {accuracy.total_inputs} inputs, by the formula and E alone"),
         ("certified", f"{accuracy.certified_inputs} of {accuracy.total_inputs}, {lead}"),
     ]
+    if form.deformation is not None:
+        share = f"{m.deformed_share:.1%} of its power (estimate)"
+        facts.append(("deformed", f"{at_most(form.deformation)}: added to its pure cosines, at most; {share}"))
     print_table(("", ""), facts, title="The closed form (proved)", align="ll")
     say()
     budget = [(BUDGET_WORDS.get(name, name), at_most(value)) for name, value in budget_totals(conclusion).items()]
-    budget.append(("all together, at any one input", at_most(conclusion.logits.max_error)))
-    print_table(("", ""), budget, title="Distance of a logit from it, at most (proved)", align="lr")
+    pure = form.deformation is None
+    together = "all together, at any one input" if pure else "left by the deformed form, at any one input"
+    budget.append((together, at_most(conclusion.logits.max_error)))
+    title = f"Distance of a logit from {'it' if pure else 'pure cosines'}, at most (proved)"
+    print_table(("", ""), budget, title=title, align="lr")
 
 
 def _print_attention(use: AttentionUse) -> None:

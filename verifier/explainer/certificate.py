@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from verifier.explainer.deformation import Deformation
 from verifier.explainer.directions import BITS
 from verifier.explainer.families import Family
 from verifier.explainer.reading import Array, Indices, Reading
@@ -20,7 +21,12 @@ NODES = 1024
 
 
 def encode(
-    r: Reading, families: Sequence[Family], directions: Array, orders: Mapping[int, Indices], model_sha256: str
+    r: Reading,
+    families: Sequence[Family],
+    directions: Array,
+    orders: Mapping[int, Indices],
+    deformation: Deformation | None,
+    model_sha256: str,
 ) -> bytes:
     """Canonical JSON: sorted names, no spaces, a final newline."""
     exponent = max((math.frexp(float(f.amplitude.max()))[1] for f in families), default=0) - 31
@@ -30,16 +36,17 @@ def encode(
         "p": r.p,
         "neurons": len(r.a),
         "amplitude_exponent": exponent + r.exponent,
-        "directions": [[round(math.ldexp(x, BITS)) for x in row] for row in directions.tolist()],
+        "directions": [_fixed(row) for row in directions],
         "families": [_family(f, exponent) for f in families],
         "others": [{"frequency": k, "neurons": sorted(neurons.tolist())} for k, neurons in sorted(orders.items())],
         "nodes": NODES,
         "boxes": [_boxes(r, f) for f in families],
+        **({} if deformation is None else {"deformation": _deformation(deformation, r.exponent + r.out_exponent)}),
     }
     return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode("ascii")
 
 
-def decode(r: Reading, certificate: bytes) -> tuple[list[Family], Array, dict[int, Indices]]:
+def decode(r: Reading, certificate: bytes) -> tuple[list[Family], Array, dict[int, Indices], Deformation | None]:
     """What a certificate says, in floating point; of this package's own certificates only."""
     document: dict[str, Any] = json.loads(certificate)
     unit = document["amplitude_exponent"] - r.exponent
@@ -50,7 +57,28 @@ def decode(r: Reading, certificate: bytes) -> tuple[list[Family], Array, dict[in
         theta = np.array([f["dc"], *(x for row in f["profile"] for x in row)]) * 2.0**-PROFILE_BITS
         families.append(Family(f["frequency"], theta, f["outputs"], neurons, alpha, phase * 2.0**-PHASE_BITS))
     orders = {item["frequency"]: np.array(item["neurons"], dtype=np.int64) for item in document["others"]}
-    return families, np.array(document["directions"]) * 2.0**-BITS, orders
+    deformation, given = None, document.get("deformation")
+    if given is not None:
+        constant = np.ldexp(np.array(given["constant"], dtype=float), given["exponent"] - r.exponent - r.out_exponent)
+        waves = {x["frequency"]: np.array(x["cosine"]) + 1j * np.array(x["sine"]) for x in given["waves"]}
+        deformation = Deformation(constant, {j: w * 2.0**-BITS for j, w in waves.items()})
+    return families, np.array(document["directions"]) * 2.0**-BITS, orders, deformation
+
+
+def _fixed(values: Array) -> list[int]:
+    return [round(math.ldexp(x, BITS)) for x in values.tolist()]
+
+
+def _deformation(d: Deformation, exponent: int) -> dict[str, Any]:
+    """`exponent`: of the unit of `d.constant`, in logits."""
+    least = math.frexp(float(np.abs(d.constant).max()))[1]
+    return {
+        "exponent": exponent + least - BITS,
+        "constant": _fixed(np.ldexp(d.constant, -least)),
+        "waves": [
+            {"frequency": j, "cosine": _fixed(w.real), "sine": _fixed(w.imag)} for j, w in sorted(d.waves.items())
+        ],
+    }
 
 
 def _family(f: Family, exponent: int) -> dict[str, Any]:

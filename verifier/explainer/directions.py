@@ -24,7 +24,7 @@ def find_directions(r: Reading, s: Sample, form: Array | None, margin_share: flo
 
     **Arguments**
 
-    - `form`: the closed form by δ and c − (a + b), if there is one.
+    - `form`: the closed form by δ, b (or 1) and c − (a + b), if there is one.
     - `first`: the number to try first.
     """
     true_deviation = None if form is None else float(deviations(r, s, form, np.eye(len(r.w))).max())
@@ -104,7 +104,7 @@ def deviations(r: Reading, s: Sample, form: Array, u: Array) -> Array:
     """Theorem L's bound of the distance of a logit from the closed form, by δ and input of it, but for rounding."""
     known = turned(r, s, (s.logits @ u) @ u.T)
     rest = known_rest(r, s, u)[0].reshape(len(s.deltas), len(s.columns))
-    found: Array = (np.ptp(known - form[:, None], axis=2) + rest) / 2
+    found: Array = (np.ptp(known - form, axis=2) + rest) / 2
     return found
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.explainer.certificate import decode, encode
+from verifier.explainer.deformation import find_deformation
 from verifier.explainer.directions import certified_margins, deviations, find_directions, known_rest
 from verifier.explainer.families import Family, closed_form, find_families
 from verifier.explainer.orders import active_ranks, count_events, find_orders
-from verifier.explainer.reading import Activations, Array, Indices, Reading, read, sample, turned, turns
+from verifier.explainer.reading import Activations, Array, Complex, Reading, read, sample, turned, turns
 from verifier.model import FoldedCircuit
 
 
@@ -32,17 +33,21 @@ def explain(
     others = np.setdiff1d(np.arange(len(r.a)), inside)
     known = [f.frequency for f in sorted(families, key=lambda f: -len(f.neurons))]
     orders = find_orders(r, others, known)
-    form = closed_table(r, families, s.deltas) if families else None
-    directions = find_directions(r, s, form, margin_share, 2 * len(families) + 2)
-    return encode(r, families, directions, orders, model_sha256)
+    table, deformation = None, None
+    if families:
+        form = closed_form(r, families, s.deltas)
+        table = pure_table(r, form)
+        deformation = find_deformation(r, s, form, table)
+        if deformation is not None:
+            table = table + deformation.table(r, s, form)
+    directions = find_directions(r, s, table, margin_share, 2 * len(families) + 2)
+    return encode(r, families, directions, orders, deformation, model_sha256)
 
 
-def closed_table(r: Reading, families: list[Family], deltas: Indices) -> Array:
-    """The closed form by δ and c − (a + b)."""
-    form = np.zeros((len(deltas), r.p))
-    for j, value in closed_form(r, families, deltas).items():
-        form += (value[:, None] * turns(j * np.arange(r.p) / r.p)).real
-    return form
+def pure_table(r: Reading, form: dict[int, Complex]) -> Array:
+    """The pure closed form by δ, 1 and c − (a + b); `form` by output frequency."""
+    waves = [(g[:, None, None] * turns(j * np.arange(r.p) / r.p)).real for j, g in form.items()]
+    return np.asarray(sum(waves, np.zeros((1, 1, r.p))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,15 @@ class Figures:
 def figures(circuit: FoldedCircuit, certificate: bytes) -> Figures:
     r = read(circuit)
     s = sample(r)
-    families, u, orders = decode(r, certificate)
+    families, u, orders, deformation = decode(r, certificate)
     certified = certified_margins(r, s, u)
     rest = known_rest(r, s, u)[0].reshape(len(s.deltas), len(s.columns))
-    form = closed_table(r, families, s.deltas)[:, None]
+    coefficients = closed_form(r, families, s.deltas)
+    form = pure_table(r, coefficients)
+    if deformation is not None:
+        form = form + deformation.table(r, s, coefficients)
     known = turned(r, s, (s.logits @ u) @ u.T)
-    error = deviations(r, s, form[:, 0], u).max(axis=1)
+    error = deviations(r, s, form, u).max(axis=1)
     gaps, network = form[:, :, :1] - form[:, :, 1:], known[:, :, :1] - known[:, :, 1:]
     least = gaps.min(axis=(1, 2))
     missed = (np.abs(network - gaps) + rest[:, :, None]) / np.where(gaps > 0, gaps, np.nan)

@@ -19,13 +19,15 @@ _FREQUENCY = Integer(1, (limits.MODULUS - 1) // 2)
 _NEURON = Integer(0, limits.NEURONS - 1)
 _PART = Integer(-limits.PROFILE, limits.PROFILE)
 _PHASE = Integer(0, (1 << limits.PHASE_BITS) - 1)
+_EXPONENT = Integer(-limits.AMPLITUDE_EXPONENT, limits.AMPLITUDE_EXPONENT)
+_BY_OUTPUT = Items(Integer(-limits.DIRECTION, limits.DIRECTION), 3, limits.FULL_PRODUCT)
 FORM = Record(
     {
         "format": Text(),
         "model_sha256": DIGEST,
         "p": Integer(3, limits.MODULUS),
         "neurons": Integer(1, limits.NEURONS),
-        "amplitude_exponent": Integer(-limits.AMPLITUDE_EXPONENT, limits.AMPLITUDE_EXPONENT),
+        "amplitude_exponent": _EXPONENT,
         "directions": Items(
             Items(Integer(-limits.DIRECTION, limits.DIRECTION), 1, limits.DIRECTIONS), 3, limits.OUTPUTS
         ),
@@ -49,6 +51,31 @@ FORM = Record(
         "boxes": Items(Record({"frequency": _FREQUENCY, "whole": _PHASE, "half": _PHASE}), 0, limits.FAMILIES),
     }
 )
+DEFORMATION = Record(
+    {
+        "exponent": _EXPONENT,
+        "constant": _BY_OUTPUT,
+        "waves": Items(
+            Record({"frequency": _FREQUENCY, "cosine": _BY_OUTPUT, "sine": _BY_OUTPUT}), 0, limits.FULL_PRODUCT
+        ),
+    }
+)
+"""What a certificate may have besides: `deformation`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deformation:
+    """What is added to the closed form's waves over the outputs (docs/theory.md §5).
+
+    **Fields**
+
+    - `constant` [p]: in units of 2^`exponent` logits.
+    - `waves`: by frequency, what is added to cos 2πjc/p and to sin 2πjc/p, [2, p] in units of 2^-20.
+    """
+
+    exponent: int
+    constant: Ints
+    waves: dict[int, Ints]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +110,7 @@ class Certificate:
     - `nodes`: N of Lemma I.
     - `boxes`: by frequency of the families, where the rectangle method lays its first box, on the circle and on the
       half circle, in units of 2^-32 turn.
+    - `deformation`: None for a pure closed form.
     """
 
     model_sha256: str
@@ -95,6 +123,7 @@ class Certificate:
     others: int
     nodes: int
     boxes: dict[int, tuple[int, int]]
+    deformation: Deformation | None
 
 
 def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
@@ -104,7 +133,8 @@ def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
     """
     value = decode(data, source, limits.CERTIFICATE_BYTES)
     require_format(value, FORMAT, source)
-    fields = FORM.read(value, source)
+    more = {"deformation": DEFORMATION} if isinstance(value, dict) and "deformation" in value else {}
+    fields = Record(FORM.fields | more).read(value, source)
     p, n, rows = fields["p"], fields["neurons"], fields["directions"]
     require(len({len(row) for row in rows}) == 1, Reason.FIELD, f"{source}.directions: rows of different length")
     families = tuple(_family(item) for item in fields["families"])
@@ -126,10 +156,12 @@ def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
     half = (p - 1) // 2
     for frequency, _ in places:
         require(frequency <= half, Reason.FREQUENCY, f"{source}: frequency {frequency} is above (p − 1)/2 = {half}")
+    written: set[int] = set()
     for family in families:
-        multiples = (r * family.frequency % p for r in range(1, family.outputs + 1))
+        multiples = [r * family.frequency % p for r in range(1, family.outputs + 1)]
         fits = all(j not in (0, p - j) for j in multiples)
         require(fits, Reason.FREQUENCY, f"{source}: an output harmonic of frequency {family.frequency} is 0 or p/2")
+        written |= {min(j, p - j) for j in multiples}
     return Certificate(
         model_sha256=fields["model_sha256"],
         p=p,
@@ -141,7 +173,22 @@ def read_certificate(data: bytes, source: str = "certificate") -> Certificate:
         others=n - sum(len(family.neurons) for family in families),
         nodes=fields["nodes"],
         boxes=boxes,
+        deformation=_deformation(fields["deformation"], p, written, f"{source}.deformation") if more else None,
     )
+
+
+def _deformation(fields: dict[str, Any], p: int, written: set[int], where: str) -> Deformation:
+    """`written`: the closed form's frequencies."""
+    most = limits.FULL_PRODUCT
+    require(
+        p <= most, Reason.SIZE, f"{where}: p = {p}; above {most}, where not every logit is evaluated, it must be absent"
+    )
+    rows = [fields["constant"], *(item[name] for item in fields["waves"] for name in ("cosine", "sine"))]
+    require(all(len(row) == p for row in rows), Reason.FIELD, f"{where}: a row is not of p = {p} numbers")
+    waves = {item["frequency"]: integers([item["cosine"], item["sine"]]) for item in fields["waves"]}
+    once = len(waves) == len(fields["waves"]) and waves.keys() <= written
+    require(once, Reason.FREQUENCY, f"{where}.waves: not frequencies of the closed form, each once at most")
+    return Deformation(fields["exponent"], integers(fields["constant"]), waves)
 
 
 def _family(fields: dict[str, Any]) -> Family:

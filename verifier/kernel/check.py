@@ -62,7 +62,7 @@ class Evidence:
 
     - `names`: what i, j and k below stand for, p being `names.modulus`.
     - `margins` [p, p]: certified margins, semantics included. `deviations` [p, p]: Theorem L at every input, without
-      Lemma K. `explained` [p]: by δ = a − b.
+      Lemma K. By δ = a − b, [p]: `explained`, and `gaps`, Theorem X's γ.
     - `form`: the closed form.
     - `sums` [p, p, L], `directions` [q, L]: Lemma B's, whose product is the logits; `directions` is None for the exact
       strategy, where the sums are the logits.
@@ -73,6 +73,7 @@ class Evidence:
     margins: Ints
     deviations: Ints
     explained: tuple[bool, ...]
+    gaps: Ints
     form: ClosedForm
     sums: Ints
     directions: Ints | None
@@ -179,7 +180,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         logits=_logit_bound(
             found, rules, unit, loss.logit, units_up(circuit.attention_error, -scale, lanes.exponent), lanes.exponent
         ),
-        closed_form=explained.bound(lanes.exponent),
+        closed_form=explained.bound(found.deformation, lanes.exponent),
         accuracy=_accuracy(margins, found, explained, loss, rounding, lanes, claimed, names),
         brute_force=circuit.p**2
         * circuit.neurons
@@ -193,6 +194,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
         margins=margins,
         deviations=found.deviations,
         explained=explained.by_offset,
+        gaps=found.gaps[:, 1:].min(axis=1),
         form=form,
         sums=lanes.sums,
         directions=lanes.directions,
@@ -276,9 +278,10 @@ class _Explained:
     least_gap: int
     gap_error: int | None
 
-    def bound(self, exponent: int) -> ClosedFormBound:
+    def bound(self, deformation: int | None, exponent: int) -> ClosedFormBound:
         everything = self.least_gap > 2 * self.error and all(self.by_offset)
-        return ClosedFormBound(Dyadic(self.least_gap, exponent), Dyadic(self.error, exponent), everything)
+        moved = None if deformation is None else Dyadic(deformation, exponent)
+        return ClosedFormBound(Dyadic(self.least_gap, exponent), Dyadic(self.error, exponent), everything, moved)
 
 
 def _explained(found: Logits, loss: _Loss) -> _Explained:

@@ -3,7 +3,8 @@
     μ(a, b) + Σ_j Re[G_j(a − b)·e(j(c − a − b)/p)],
     G_j(δ) = e(rkδ/p)·Q_{g,r}·∫₀¹ ReLU(T_{g,δ}(x))·e(2rx) dx, summed over the families g and r with r·k_g = j mod p
 
-(a frequency above p/2 is p minus it, with the conjugate). Q_{g,r} = Σ_{i∈g} α_i·ω_{i,rk}·e(−2rφ_i).
+(a frequency above p/2 is p minus it, with the conjugate). Q_{g,r} = Σ_{i∈g} α_i·ω_{i,rk}·e(−2rφ_i). A certificate may
+deform the waves: then Σ_j Re[G_j(a − b)·e(−j(a + b)/p)·(x_j[c] + i·y_j[c])] + x_0[c] is added, with its own x and y.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import Ints, exact_product, integers, largest, require_capacity, rounded, shifted, zeros
-from verifier.kernel.certificate import Certificate, Family
+from verifier.kernel.arrays import (
+    SIGNIFICAND,
+    Ints,
+    exact_product,
+    integers,
+    largest,
+    require_capacity,
+    rounded,
+    shifted,
+    zeros,
+)
+from verifier.kernel.certificate import Certificate, Deformation, Family
 from verifier.kernel.circuit import Circuit
 from verifier.kernel.cost import Cost
-from verifier.kernel.limits import PHASE_BITS, PROFILE_BITS, TABLE_BITS
+from verifier.kernel.limits import DIRECTION_BITS, PHASE_BITS, PROFILE_BITS, TABLE_BITS
 from verifier.kernel.reasons import Reason, require
 from verifier.kernel.tables import PHASE_ERROR, TABLE_ERROR, phases, roots, series, times
 
@@ -187,12 +198,41 @@ def integrate(families: Sequence[Family], p: int, nodes: int, cost: Cost) -> lis
 
 
 @dataclass(frozen=True, slots=True)
+class Added:
+    """What a deformation adds to the closed form, made ready for exact products.
+
+    **Fields**
+
+    - `re`, `im` [p, J]: G_j(δ) in units of 2^`shift`. `waves` [2J, p]: the x_j and the −y_j, in units of 2^-20.
+    - `constant` [p]: x_0. `errors` [p]: by δ, how far an entry of `at` may be from the truth. In logit units.
+    """
+
+    frequencies: Ints
+    re: Ints
+    im: Ints
+    waves: Ints
+    shift: int
+    constant: Ints
+    errors: Ints
+
+    def at(self, t: Ints, delta: Ints) -> Ints:
+        """By t, row of `delta` and c: [T, m, p] in logit units."""
+        cosines, sines = (part[:, None] for part in roots(len(self.constant), t[:, None] * self.frequencies))
+        re, im = self.re[delta], self.im[delta]
+        turned = (re * cosines + im * sines, im * cosines - re * sines)  # G·e(−jt/p)
+        parts = np.concatenate([rounded(part, TABLE_BITS) for part in turned], axis=2)
+        product = exact_product(parts, self.waves, "a deformation")
+        return shifted(product, self.shift - DIRECTION_BITS) + self.constant
+
+
+@dataclass(frozen=True, slots=True)
 class ClosedForm:
-    """The closed form's coefficients G_j(δ), by frequency, in units of 2^`exponent` logits."""
+    """The closed form's coefficients G_j(δ), by frequency, in units of 2^`exponent` logits; and its `deformation`."""
 
     p: int
     exponent: int
     terms: dict[int, Points]
+    deformation: Deformation | None = None
 
     def amplitude(self, frequency: int) -> int:
         """A lower bound of the largest |G_j(δ)|, and 0 if none is known."""
@@ -223,6 +263,37 @@ class ClosedForm:
         error: Ints = np.stack([term.error for term in terms]).sum(axis=0, dtype=np.int64)
         return rounded(product, TABLE_BITS) << shift, error + np.int64(more)
 
+    def added(self) -> Added | None:
+        """What the deformation adds.
+
+        **Raises** `Rejected(CAPACITY)`.
+        """
+        if self.deformation is None:
+            return None
+        waves, count = self.deformation.waves, len(self.deformation.waves)
+        constant = shifted(self.deformation.constant, self.deformation.exponent - self.exponent)
+        terms = [self.terms[j] for j in waves]
+        re, im, errors = (
+            np.array([getattr(term, name) for term in terms], dtype=np.int64).reshape(count, self.p).T
+            for name in ("re", "im", "error")
+        )
+        rows = np.array([*waves.values()], dtype=np.int64).reshape(count, 2, self.p)
+        coarse = DIRECTION_BITS >> 1  # of the bits of waves, where only their sizes count
+        sizes = -(-size_bound(rows[:, 0], rows[:, 1]).max(axis=1) >> coarse)
+        # To so many bits that one product in binary64 is exact, and a turned G fits.
+        most, keep = max(largest(re), largest(im)), SIGNIFICAND - largest(rows).bit_length() - (2 * count).bit_length()
+        shift = max(0, most.bit_length() - min(keep, 29))
+        # Of a turned G, as a point: rounding it twice (less than one coarse unit each), and the table.
+        more = (2 << shift) + (TABLE_ERROR * 2 * most >> TABLE_BITS) + 1
+        require_capacity((largest(errors) + more) * sum(sizes.tolist()), "a deformation")
+        off = 2 - (-((errors + np.int64(more)) * sizes).sum(axis=1, dtype=np.int64) >> coarse)
+        greatest = size_bound(re, im).max(axis=0).tolist()
+        reach = sum(x * size for x, size in zip(greatest, sizes.tolist(), strict=True)) >> coarse
+        require_capacity((reach + largest(constant) + largest(off)) << ROOM, "a deformation")
+        table = np.concatenate([rows[:, 0], -rows[:, 1]])
+        frequencies = integers(list(waves))
+        return Added(frequencies, rounded(re, shift), rounded(im, shift), table, shift, constant, off)
+
 
 def closed_form(
     circuit: Circuit, certificate: Certificate, outputs: Sequence[Written], exponent: int, cost: Cost
@@ -245,7 +316,7 @@ def closed_form(
             found[j] = _sum(found[j], term) if j in found else term
             cost.add("closed form", 4 * len(family.neurons) + 20 * p)
     cost.add("closed form", circuit.neurons)
-    return ClosedForm(p, exponent, dict(sorted(found.items())))
+    return ClosedForm(p, exponent, dict(sorted(found.items())), certificate.deformation)
 
 
 def _sum(x: Points, y: Points) -> Points:

@@ -103,10 +103,11 @@ class LogitBound:
     **Fields**
 
     - `max_error`: of |logit_c − μ − closed form| over all c < p.
-    - `budget`: what that is made of. `quadrature`, by frequency: Theorem Q at the scale of the logits. `profile`, by
-      frequency: what the network's coefficient differs from the closed form's by, besides. `other_frequencies`: half
-      the range of what the output directions hold at no frequency of the closed form. `output_rest`: half of what they
-      leave out. `fixed_point`: rounding the weights. `attention`: weights that are known by an interval only.
+    - `budget`: what that is made of (of a deformed closed form: what the distance from the pure one is made of).
+      `quadrature`, by frequency: Theorem Q at the scale of the logits. `profile`, by frequency: what the network's
+      coefficient differs from the closed form's by, besides. `other_frequencies`: half the range of what the output
+      directions hold at no frequency of the closed form. `output_rest`: half of what they leave out. `fixed_point`:
+      rounding the weights. `attention`: weights that are known by an interval only.
     """
 
     max_error: Dyadic
@@ -122,11 +123,13 @@ class ClosedFormBound:
     - `least_gap`: lower bound, over all δ = a − b, of how far the closed form's right answer leads.
     - `error`: upper bound, over all inputs, of the distance of an executed logit from the closed form.
     - `explains_all`: whether `least_gap` is above twice `error`, which proves every answer by that one sentence.
+    - `deformation`: upper bound, over all inputs, of |closed form − μ − pure closed form|; None when it is pure.
     """
 
     least_gap: Dyadic
     error: Dyadic
     explains_all: bool
+    deformation: Dyadic | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +233,11 @@ class Conclusion:
             )
         elif accuracy.explained_inputs:
             said += f"At {accuracy.explained_inputs} inputs the closed form and its error alone give the right answer. "
+        if self.closed_form.deformation is not None:
+            said += (
+                "The closed form's waves over the outputs are those of the certificate, and it is within "
+                "closed_form.deformation of one of pure cosines. "
+            )
         return said + (
             f"In exact arithmetic, for every input, every logit c < {modulus(claim.task, p)} is within "
             "logits.max_error of the closed form of Theorem L, up to an amount that all logits of that input share; "

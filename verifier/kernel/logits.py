@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from verifier.kernel import events, limits
 from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, largest, require_capacity, rounded, shifted, zeros
 from verifier.kernel.circuit import units_up
-from verifier.kernel.closed_form import ROOM, ClosedForm, fourier, size_bound
+from verifier.kernel.closed_form import ROOM, Added, ClosedForm, fourier, size_bound
 from verifier.kernel.cost import Cost, Observer
 from verifier.kernel.directions import LaneSums
 from verifier.kernel.events import run
@@ -89,7 +89,8 @@ class Logits:
     - `margins` [p, p]: at most logit_{a+b} − logit_c for every other c < p. `beyond` [p, p]: the same for c >= p.
     - `deviations` [p, p]: at least |logit_c − μ − closed form| for every c < p.
     - `spread` [p, p]: by δ and d = c − (a + b), the largest |gap − closed gap| over b; column 0 is 0.
-    - `gaps` [p, p]: by δ and d, the closed form's gaps, at most; column 0 is not used.
+    - `gaps` [p, p]: by δ and d, the closed form's least gaps, at most; column 0 is not used.
+    - `deformation`: at least what the closed form's deformation changes a logit by, but for μ; None for a pure one.
     - `network`, `profile`: by frequency, at least |R_k − G_k|, and what of it the idealised rule does not account for.
     - `other`: at least half the range over c of what is written at other frequencies. `rest`: at least η/2.
     - `slack`: the deviations are above the true ones by at most so much, when η is zero.
@@ -100,6 +101,7 @@ class Logits:
     deviations: Ints
     spread: Ints
     gaps: Ints
+    deformation: int | None
     network: dict[int, int]
     profile: dict[int, int]
     other: int
@@ -297,7 +299,8 @@ class _Swept:
       `_squares` has them with `shift`.
     - in logit units: `beyond` [p, p], by input: logit_{a+b} less the largest logit beyond p, NEVER if there is none. If
       every logit was evaluated, `margins` and `ranges` [p, p], by input: the least gap, and the range over c < p of the
-      deviations; and `spread` [p, p], by δ and d: the largest |gap − closed gap|.
+      deviations; and by δ and d [p, p], `spread`, the largest |gap − closed gap|, and `gaps`, the closed form's least.
+    - `deformed` [p]: by δ, the largest range over c of what a deformation adds.
     """
 
     low: Ints
@@ -310,12 +313,21 @@ class _Swept:
     margins: Ints
     ranges: Ints
     spread: Ints
+    gaps: Ints
+    deformed: Ints
 
 
 def _sweep(
-    lanes: Lanes, waves: _Waves, form: Ints, gaps: Ints, ideals: dict[int, _Ideal], lost: int, observe: Observer
+    lanes: Lanes,
+    waves: _Waves,
+    form: Ints,
+    gaps: Ints,
+    added: Added | None,
+    ideals: dict[int, _Ideal],
+    lost: int,
+    observe: Observer,
 ) -> _Swept:
-    """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the closed form's, by δ and d; `lost`: bits that sums
+    """`form` [p, 2J]: G_j(δ) in wave units; `gaps` [p, p]: the pure closed form's, by δ and d; `lost`: bits that sums
     drop."""
     p, count = lanes.sums.shape[0], len(waves.frequencies)
     full, form = p <= limits.FULL_PRODUCT or lanes.directions is None, np.ascontiguousarray(form)
@@ -334,6 +346,8 @@ def _sweep(
         margins=np.full((p, p), NEVER, dtype=np.int64),
         ranges=zeros(p, p),
         spread=zeros(p, p),
+        gaps=gaps if added is None else np.full((p, p), NEVER, dtype=np.int64),
+        deformed=zeros(p),
     )
     written = zeros(0, 0) if lanes.directions is None else np.ascontiguousarray(lanes.directions[:p].T)
     for block in _blocks(lanes, p if full else lanes.sums.shape[2] + 4 * count):
@@ -357,7 +371,7 @@ def _sweep(
             else:
                 values, at = exact_product(block.own, written, "a logit"), block.t
             right = values[np.arange(len(at), dtype=np.int64), :, at][:, :, None]
-            _gaps_of(block, values, at, gaps, found)
+            _gaps_of(block, values, at, gaps, added, found)
         elif others is not None and lanes.directions is not None:
             right = (block.own * lanes.directions[block.t][:, None, :]).sum(axis=2, keepdims=True, dtype=np.int64)
         if others is not None:
@@ -380,18 +394,27 @@ def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
     block.raise_to(found.network, _squares(wave[:, :, : width // 2], wave[:, :, width // 2 :], found.shift))
 
 
-def _gaps_of(block: _Block, values: Ints, at: Ints, gaps: Ints, found: _Swept) -> None:
+def _gaps_of(block: _Block, values: Ints, at: Ints, gaps: Ints, added: Added | None, found: _Swept) -> None:
     """Theorem A and L where every logit is evaluated: `values` [T, p, c] are the logits, the right one at `at` [T]."""
     steps, m, p = values.shape
-    if events.COMPILED is not None:
+    if events.COMPILED is not None and added is None:
         least, ranges = zeros(steps, m), zeros(steps, m)
         run("gaps", steps * m, m, p, values, at, block.delta, gaps, least, ranges, found.spread)
         found.margins[block.a, block.b], found.ranges[block.a, block.b] = least, ranges
         return
-    values = np.take_along_axis(values, ((at[:, None] + np.arange(p, dtype=np.int64)) % p)[:, None, :], axis=2)
+    d = np.arange(p, dtype=np.int64)
+    values = np.take_along_axis(values, ((at[:, None] + d) % p)[:, None, :], axis=2)
     gap = values[:, :, :1] - values
     found.margins[block.a, block.b] = gap[:, :, 1:].min(axis=2)
-    gap -= gaps[block.delta]
+    closed = gaps[block.delta]
+    if added is not None:
+        more = np.take_along_axis(added.at(block.t, block.delta), ((block.t[:, None] + d) % p)[:, None, :], axis=2)
+        closed = closed + more[:, :, :1] - more
+        least = -found.gaps
+        block.raise_to(least, -closed)
+        np.negative(least, out=found.gaps)
+        block.raise_to(found.deformed, more.max(axis=2) - more.min(axis=2))
+    gap -= closed
     found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
     block.raise_to(found.spread, np.abs(gap))
 
@@ -498,10 +521,10 @@ def logits(
     lost = max(0, int(lanes.widths.max()).bit_length() - 26) if exact else 0
     unit = lost - waves.bits  # wave units are logit units times 2^unit
     table, off = form.table()
-    gaps = table[:, :1] - table
+    gaps, added = table[:, :1] - table, form.added()
     coefficients, form_errors = _coefficients(form, unit)
     ideals = {k: _Ideal.of(rule, weight_unit - unit) for k, rule in rules.items()}
-    swept = _sweep(lanes, waves, coefficients, gaps, ideals, lost, observe)
+    swept = _sweep(lanes, waves, coefficients, gaps, added, ideals, lost, observe)
     # Of an R_j: every lane's Fourier coefficient is off by waves.error, and every sum by half a unit or less.
     sizes = sum(lanes.widths.tolist()) >> lost  # in Python: numpy's sum could wrap
     error = waves.error * (sizes + width) + int((np.abs(waves.re) + np.abs(waves.im)).sum(axis=0).max(initial=0)) + 1
@@ -517,13 +540,15 @@ def logits(
             found = _root(int(swept.profile[index]), swept.shift) + error + form_errors[index] + ideals[j].error
             profile[j] = up(found)
     cost.add("waves", p * p * (2 * width * count + 30 * count))
-    errors, c = off, np.arange(p, dtype=np.int64)
+    errors, c = off if added is None else off + added.errors, np.arange(p, dtype=np.int64)
     delta = np.subtract.outer(c, c) % p
     widest = slack[(c[:, None] + c) % p, c].max(axis=1)
     if lanes.directions is None or p <= limits.FULL_PRODUCT:
         margins, deviations = swept.margins, (swept.ranges + slack + 1) >> 1
         spread = swept.spread + widest[:, None]
         cost.add("logits", p * p * p * (8 if exact else width + 8))
+        if added is not None:
+            cost.add("deformation", p * p * p * (2 * len(added.frequencies) + 8))
     else:
         margins = _discs(lanes, lanes.directions, swept, waves, slack, unit, error, cost)
         most = [
@@ -541,7 +566,8 @@ def logits(
         beyond=np.where(swept.beyond == NEVER, NEVER, swept.beyond + lanes.over - lanes.rounding),
         deviations=deviations + errors[delta],
         spread=spread + 2 * errors[:, None],
-        gaps=gaps - 2 * errors[:, None],
+        gaps=swept.gaps - 2 * errors[:, None],
+        deformation=None if added is None else int((swept.deformed + 2 * added.errors + 1).max()) >> 1,
         network=network,
         profile=profile,
         # The logits less R_j that are known to within `error`; directions have that in their spans.

@@ -37,7 +37,10 @@ _BY_FREQUENCY = Map(Text("[1-9][0-9]{0,3}", "a frequency"), _DYADIC, 2048)
 _STRATEGY, _SEMANTICS, _TASK = choice(*STRATEGIES), choice(*SEMANTICS), choice(*TASKS.values())
 
 CLAIM = Record(claim.FORM.fields | {"format": choice(claim.FORMAT), "task": _TASK})
-CERTIFICATE = Record(certificate.FORM.fields | {"format": choice(certificate.FORMAT)})
+CERTIFICATE = Extended(
+    Record(certificate.FORM.fields | {"format": choice(certificate.FORMAT)}),
+    Record({"deformation": certificate.DEFORMATION}),
+)
 _ACCURACY = Record(
     {
         "strategy": _STRATEGY,
@@ -133,7 +136,9 @@ CONCLUSION = Record(
                 ),
             }
         ),
-        "closed_form": Record({"least_gap": _DYADIC, "error": _DYADIC, "explains_all": Flag()}),
+        "closed_form": Extended(
+            Record({"least_gap": _DYADIC, "error": _DYADIC, "explains_all": Flag()}), Record({"deformation": _DYADIC})
+        ),
         "accuracy": Extended(_ACCURACY, _EXACT),
         "lemmas": Map(Text("[A-Z]", "a letter"), Text("[ -~]+", "a lemma in words", 512), 26),
         "precision": Integer(2, 1 << 20),

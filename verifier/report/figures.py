@@ -28,7 +28,6 @@ from verifier.report.mechanism import (
     Array,
     Mechanism,
     Wheel,
-    closed_table,
     profile_value,
     translated,
     turns,
@@ -374,9 +373,8 @@ def _events(view: View) -> list[Panel]:
 def _explained(view: View) -> list[Panel]:
     def panel(axes: Axes) -> None:
         evidence, conclusion = view.case.checked.evidence, view.case.checked.conclusion
-        table, errors, p = closed_table(evidence), error_by_offset(view), view.case.circuit.p
-        delta = np.arange(p)
-        gap = (table[:, :1] - table[:, 1:]).min(axis=1)
+        errors, p = error_by_offset(view), view.case.circuit.p
+        delta, gap = np.arange(p), evidence.gaps * 2.0**evidence.exponent
         axes.fill_between(delta, 0, 2 * errors, step="mid", color=ORANGE, alpha=0.45, linewidth=0)
         axes.step(delta, gap, where="mid", color=BLUE)
         missing = delta[~np.array(evidence.explained)]
@@ -405,7 +403,9 @@ def _budget(view: View) -> list[Panel]:
     def panel(axes: Axes) -> None:
         conclusion = view.case.checked.conclusion
         rows = [(BUDGET_WORDS.get(name, name), number(x)) for name, x in budget_totals(conclusion).items()]
-        rows.append(("all together, at any one input", number(conclusion.logits.max_error)))
+        pure = conclusion.closed_form.deformation is None
+        together = "all together, at any one input" if pure else "left by the deformed form"
+        rows.append((together, number(conclusion.logits.max_error)))
         for place, (_, value) in enumerate(rows):
             axes.barh(place, value, height=0.66, color=BLUE if place + 1 == len(rows) else ORANGE)
             axes.text(value, place, f" {value:.3g}", va="center", fontsize=8)

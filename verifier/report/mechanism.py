@@ -130,13 +130,28 @@ def coefficients(evidence: Evidence) -> dict[int, Complex]:
     }
 
 
-def closed_table(evidence: Evidence) -> Array:
-    """The closed form, [δ, d]: what it gives the output d places after the right one."""
-    p = evidence.form.p
-    table = np.zeros((p, p))
-    for j, g in coefficients(evidence).items():
-        table += (g[:, None] * turns(j * np.arange(p) / p)).real
-    return table
+def added_waves(evidence: Evidence) -> tuple[Array, dict[int, Complex]]:
+    """What the certificate adds to the closed form: the constant [p] in logits, and by frequency x + iy [p]."""
+    form, zero = evidence.form, np.zeros(evidence.form.p, dtype=np.complex128)
+    if form.deformation is None:
+        return zero.real, dict.fromkeys(form.terms, zero)
+    given = {j: (x + 1j * y) * 2.0**-DIRECTION_BITS for j, (x, y) in form.deformation.waves.items()}
+    constant = np.ldexp(form.deformation.constant.astype(np.float64), form.deformation.exponent)
+    return constant, {j: given.get(j, zero) for j in form.terms}
+
+
+def deformed_share(evidence: Evidence) -> float | None:
+    """How much of the power of the closed form, over all inputs and outputs, what is added has; None if it is pure."""
+    if evidence.form.deformation is None:
+        return None
+    (constant, waves), p, powers = added_waves(evidence), evidence.form.p, np.zeros(2)
+    forms, c = coefficients(evidence), np.arange(p)
+    for t in range(p):
+        turned = {j: g[:, None] * turns(np.array(-j * t / p)) for j, g in forms.items()}
+        added = constant + sum((z * waves[j]).real for j, z in turned.items())
+        whole = added + sum((z * turns(j * c / p)).real for j, z in turned.items())
+        powers += [part.var(axis=1).sum() for part in (added, whole)]
+    return float(powers[0] / max(powers[1], 1e-300))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +281,7 @@ class Mechanism:
 
     - `frequencies`: in ascending order; `directions`; `others`: neurons in no family.
     - `other_share`: of the logits' variance at frequencies that no family has.
+    - `deformed_share`: of the closed form's power, what is added to pure cosines; None for a pure one.
     - `right` [p, p]: whether the largest logit is the right one. `attention`: for learned attention, what it is for.
     """
 
@@ -276,6 +292,7 @@ class Mechanism:
     directions: tuple[Direction, ...]
     others: int
     other_share: float
+    deformed_share: float | None
     right: NDArray[np.bool_]
     attention: AttentionUse | None
 
@@ -308,6 +325,7 @@ def read_mechanism(case: Case) -> Mechanism:
         directions(evidence),
         case.certificate.others,
         other,
+        deformed_share(evidence),
         right,
         read_attention(case),
     )

@@ -38,7 +38,7 @@ from verifier.report.figures import (
     error_by_offset,
     render_panels,
 )
-from verifier.report.mechanism import closed_table, wheels
+from verifier.report.mechanism import added_waves, coefficients, turns, wheels
 from verifier.report.numbers import at_least, at_most, number, replaced_words
 
 COLOURS = {
@@ -114,6 +114,16 @@ def _sentence(case: Case) -> str:
             f"leads by at least {at_least(form.least_gap)}."
         )
     return f"{told}. A formula alone explains {accuracy.explained_inputs or 'none'} of the answers."
+
+
+def _deformed(view: View) -> str:
+    moved, share = view.case.checked.conclusion.closed_form.deformation, view.mechanism.deformed_share
+    if moved is None or share is None:
+        return ""
+    return (
+        "The waves of the closed form over the outputs are deformed: what is added to pure cosines is at most "
+        f"{at_most(moved)} at any logit, and has {share:.1%} of the form's power (estimate). "
+    )
 
 
 def _signature(case: Case) -> str:
@@ -193,7 +203,7 @@ def _frequencies(view: View) -> str:
 def _rest(view: View) -> str:
     m = view.mechanism
     return _text(
-        f"{m.neurons - m.others} of {m.neurons} neurons are in families. Estimated: "
+        f"{_deformed(view)}{m.neurons - m.others} of {m.neurons} neurons are in families. Estimated: "
         f"{m.other_share:.3%} of the variance "
         f"of the logits is at frequencies without one; {int(m.right.sum())} of {m.p**2} inputs are answered right."
         + ("" if m.attention is None else f" Attention is learned. {replaced_words(m.attention)}")
@@ -243,7 +253,7 @@ def _data(view: View) -> dict[str, object]:
     """What the moving pictures are drawn from. Margins are rounded down; the rest is to the screen's accuracy."""
     case, evidence, conclusion = view.case, view.case.checked.evidence, view.case.checked.conclusion
     p, accuracy = case.circuit.p, conclusion.accuracy
-    form, errors = closed_table(evidence), error_by_offset(view)
+    (constant, waves), outputs = added_waves(evidence), np.arange(p)
     proved = evidence.margins > 0
     rules = {rule.frequency: rule for rule in conclusion.quadrature}
     share = {f.frequency: f.share for f in view.mechanism.frequencies}
@@ -254,9 +264,14 @@ def _data(view: View) -> dict[str, object]:
         "state": np.where(proved, 2, np.where(view.mechanism.right, 1, 0)).ravel().tolist(),
         "explained": [int(x) for x in evidence.explained],
         "deviations": _short(evidence.deviations * 2.0**evidence.exponent),
-        "form": [_short(row) for row in form],
-        "gap": _short((form[:, :1] - form[:, 1:]).min(axis=1)),
-        "error": _short(errors),
+        "constant": _short(constant),
+        "terms": [
+            {"j": j, "g": [_short(g.real), _short(g.imag)], "wave": [_short(w.real, 5), _short(w.imag, 5)]}
+            for j, g in coefficients(evidence).items()
+            for w in [waves[j] + turns(j * outputs / p)]
+        ],
+        "gap": _short(evidence.gaps * 2.0**evidence.exponent),
+        "error": _short(error_by_offset(view)),
         "semantics": accuracy.semantics,
         "wheels": [
             {

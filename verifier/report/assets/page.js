@@ -123,7 +123,11 @@
     const picture = byId("outputs"), { a, b } = chosen, t = mod(a + b), d = mod(a - b), E = data.error[d];
     picture.replaceChildren();
     if (!words) { byId("outputs-hint").hidden = true; return; }
-    const own = logits(), form = Array.from({ length: p }, (_, c) => data.form[d][mod(c - t)]);
+    const own = logits(), form = data.constant.slice();
+    for (const { j, g, wave } of data.terms) {
+      const x = Math.cos(tau * j * t / p), y = Math.sin(tau * j * t / p), re = g[0][d] * x + g[1][d] * y, im = g[1][d] * x - g[0][d] * y;
+      for (let c = 0; c < p; c += 1) form[c] += re * wave[0][c] - im * wave[1][c];
+    }
     // Logits are known up to an amount that all share: the middle of the largest and the least distance.
     const gaps = own.map((v, c) => v - form[c]), shift = (Math.max(...gaps) + Math.min(...gaps)) / 2;
     const dots = own.map((v) => v - shift);
