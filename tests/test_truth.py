@@ -52,6 +52,7 @@ def test_what_the_closed_form_explains(name: str) -> None:
     c, clock = load(name).conclusion, name.startswith("clock")
     whole = not name.endswith("three")
     sentence = whole and not clock
+    assert (c.closed_form.deformation is None) is whole
     assert c.accuracy.strategy == ("semi-linear" if clock else "linear")
     assert c.closed_form.explains_all is sentence
     assert (c.accuracy.explained_inputs == c.accuracy.total_inputs) is whole
