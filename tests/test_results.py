@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.shipped import POISONED, SMALL, WRONG_ANSWERS, certified
+from tests.shipped import MODELS, POISONED, SMALL, WRONG_ANSWERS, certified
 from verifier import prove, results
 from verifier.console import table_text
 
@@ -28,6 +28,15 @@ def flat(result: results.Result) -> str:
 @pytest.fixture(scope="module")
 def small() -> results.Result:
     return results.Result("models/pizza-p23.safetensors", certified(SMALL).outcome)
+
+
+def test_a_deformed_closed_form_is_said_to_be_one(small: results.Result) -> None:
+    path = MODELS / "pizza-p59-three.safetensors"
+    deformed = results.Result(str(path), certified(path).outcome)
+    assert "no pure cosines; no logit moves by more than 5.0" in flat(deformed)
+    assert "left by the deformed form" in flat(deformed)
+    assert float(results.document(deformed)["closed_form"]["deformation"]) > 5
+    assert "deformed" not in flat(small)
 
 
 @pytest.fixture(scope="module")

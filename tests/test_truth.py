@@ -52,6 +52,7 @@ def test_what_the_closed_form_explains(name: str) -> None:
     c, clock = load(name).conclusion, name.startswith("clock")
     whole = not name.endswith("three")
     sentence = whole and not clock
+    assert (c.closed_form.deformation is None) is whole
     assert c.accuracy.strategy == ("semi-linear" if clock else "linear")
     assert c.closed_form.explains_all is sentence
     assert (c.accuracy.explained_inputs == c.accuracy.total_inputs) is whole
@@ -82,14 +83,21 @@ def test_no_logit_is_further_from_the_closed_form_than_proved(name: str) -> None
 
 
 def closed_form(found: Certified) -> Array:
-    """[c, a, b]: Σ_k Re[G_k(a − b)·e(k(c − a − b)/p)], its integrals by a fine rule (docs/theory.md, §5)."""
+    """[c, a, b]: Σ_k Re[G_k(a − b)·e(−k(a + b)/p)·(e(kc/p) + x + iy)] + x_0, its integrals by a fine rule
+    (docs/theory.md, §5)."""
     document, p = found.explanation, found.source.p
     omega = output_coefficients(found)
     steps = 1 << 14
     x = (np.arange(steps) + 0.5) / steps
     delta = np.arange(p)
     c, a, b = np.meshgrid(delta, delta, delta, indexing="ij")
-    total = np.zeros((p, p, p))
+    total, more = np.zeros((p, p, p)), {}
+    if "deformation" in document:
+        given = document["deformation"]
+        total += np.ldexp(np.array(given["constant"], dtype=float), given["exponent"])[:, None, None]
+        for item in given["waves"]:
+            more[item["frequency"]] = (np.array(item["cosine"]) + 1j * np.array(item["sine"])) / 2**20
+            more[p - item["frequency"]] = more[item["frequency"]].conj()
     for family in document["families"]:
         k, members = family["frequency"], family["members"]
         profile = np.full((p, steps), family["dc"] / 2**24, dtype=float)
@@ -106,7 +114,8 @@ def closed_form(found: Certified) -> Array:
             )
             integral = (np.maximum(profile, 0) * turns(2 * r * x)[None, :]).mean(axis=1)
             g = turns(r * k * delta / p) * integral * moment
-            total += (g[(a - b) % p] * turns(r * k * ((c - a - b) % p) / p)).real
+            wave = turns(r * k * delta / p) + more.get(r * k % p, 0)
+            total += (g[(a - b) % p] * turns(-r * k * ((a + b) % p) / p) * wave[c]).real
     return total
 
 
