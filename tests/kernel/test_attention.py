@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tests.strategies import claim_of
 from verifier.explainer import explain
 from verifier.kernel import Rejected, check, events
-from verifier.kernel.attention import SIGMA_BITS, pattern, weights
+from verifier.kernel.attention import SIGMA_BITS, pattern
 from verifier.kernel.circuit import SKIP_SHIFT, Circuit, Folded, fold, quantise
 from verifier.kernel.claim import ADDITION
 from verifier.kernel.cost import Cost
@@ -124,7 +124,7 @@ def test_softmax_lies_in_the_intervals_and_lemma_k_covers_it(case: str, size: fl
         _, folded, circuit = read(model)
         share = require_enclosed(model, circuit, folded)
         assert share > 1e-3, "a bound that says nothing"
-        assert folded.attention.scores
+        assert folded.attention.weights.size
         assert all(sum(column) == 1 for column in zip(*folded.attention.middles, strict=True))
 
 
@@ -164,7 +164,7 @@ def test_weights_at_single_inputs_are_within_their_error(case: str, size: float)
     model = network(LAYOUTS[case], 5, size)
     source = read_model(encode(model))
     folded = fold(source, Cost())
-    sigma, error = weights(source, folded.attention, Cost())
+    sigma, error = folded.attention.weights, folded.attention.error
     assert error < Fraction(1, 1 << (19 if size < 1 else 12))  # half a unit, and little else where scores are small
     for a, b in inputs(5):
         attention, _ = exact_run(model, a, b)
@@ -175,7 +175,7 @@ def test_weights_at_single_inputs_are_within_their_error(case: str, size: float)
 @pytest.mark.parametrize("case", LAYOUTS)
 def test_the_dense_pass_is_the_definition_compiled_or_not(case: str) -> None:
     source, folded, _ = read(network(LAYOUTS[case], 7, 1.0))
-    sigma, error = weights(source, folded.attention, Cost())
+    sigma, error = folded.attention.weights, folded.attention.error
     circuit = quantise(folded, 5, Cost(), error)
     lanes = np.random.default_rng(2).integers(-(1 << 19), 1 << 19, (circuit.outputs, 3))
     found = []

@@ -26,7 +26,7 @@ FLOATS = {
 }  # fmt: skip
 # The one conversion to binary64 and back, and how binary words are taken apart as unsigned integers.
 MAY = {("arrays.py", "float64"), ("arrays.py", "matmul")}
-LIMIT = 3180  # lines that are not blank, comments or docstrings
+LIMIT = 3190  # lines that are not blank, comments or docstrings
 
 
 def _imports(tree: ast.AST) -> set[str]:

@@ -233,8 +233,8 @@ def test_attention_moves_what_its_slack_says(monkeypatch: pytest.MonkeyPatch, no
         for columns in (2, q)
     )
     silenced = replace(skip, values=np.zeros_like(skip.values)) if silent else skip
-    scores = [[pre]] if normalised else []  # of softmax there are scores; their values do not matter here
-    pattern = Pattern([[Fraction(1, 2)]] * 2, [[r]] * 2, scores)
+    weights = zeros(p, p, 2, 1) if normalised else zeros(0)  # of softmax; their values do not matter here
+    pattern = Pattern([[Fraction(1, 2)]] * 2, [[r]] * 2, weights)
     moving = replace(own, moves=Moves((0,), ints([0, p]), pre, silenced), attention=pattern)
     found = quantise(moving, p, Cost())
     for sides in product((-1, 1), repeat=2):

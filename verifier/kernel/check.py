@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.kernel import limits
-from verifier.kernel.arrays import CAPACITY, Ints, largest, zeros
-from verifier.kernel.attention import weights
+from verifier.kernel.arrays import CAPACITY, Ints, largest
 from verifier.kernel.certificate import Certificate, read_certificate
 from verifier.kernel.circuit import Circuit, fold, quantise, units_up
 from verifier.kernel.claim import Claim, read_claim
@@ -119,10 +118,8 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     )
     if dense:
         width = 2 * source.outputs if exact else explanation.directions.shape[1]
-        held = width + len(source.positions) * (len(folded.attention.scores) + 4)
-        source.require_held(source.p**2 * (held + limits.INPUT_TABLES), "claim.strategy")
-    sigma, error = weights(source, folded.attention, cost) if dense else (zeros(0), None)
-    circuit = quantise(folded, source.p, cost, error)
+        source.require_held(source.p**2 * (width + source.weights_held + limits.INPUT_TABLES), "claim.strategy")
+    circuit = quantise(folded, source.p, cost, folded.attention.error if dense else None)
     require(circuit.neurons == explanation.neurons, Reason.NEURONS, "certificate.neurons: not the model's number")
     require(
         len(explanation.directions) == circuit.outputs,
@@ -133,7 +130,7 @@ def check(model: bytes, claim: bytes, certificate: bytes, observe: Observer = _s
     observe("event sums", 0, 1)
     if dense:
         directions = None if exact else explanation.directions
-        sums = learned_sums(circuit, folded, source.positions, sigma, directions, cost, observe)
+        sums = learned_sums(circuit, folded, source.positions, folded.attention.weights, directions, cost, observe)
         count, lanes = 0, prepare(sums, circuit.pre_scale + circuit.out_scale)
     else:
         width = circuit.outputs if exact else explanation.directions.shape[1] + 2

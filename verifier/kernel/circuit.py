@@ -149,8 +149,8 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     work += sum(rows) * heads * d * (2 * width + n + q)  # attention intervals, if there are any
     at_once = sum(rows) * heads * width
     if model.scale_squared is not None:
-        work += heads * rows[-1] * (sum(rows) * width + 2 * len(rows) ** 2 * limits.EXPONENTIAL_WORK)
-        at_once = max(at_once, heads * rows[-1] * sum(rows))
+        work += heads * (rows[-1] * sum(rows) * width + p * p * len(rows) * limits.WEIGHT_WORK)
+        at_once = max(at_once, heads * rows[-1] * sum(rows), p * p * model.weights_held)
     most = max(limits.FOLD_WORK, limits.FOLD_PER_NUMBER * sum(x.values.size for x in tensors.values()))
     require(work <= most, Reason.SIZE, f"model: folding takes {work} multiply-adds, at most {most} for this model")
     model.require_held(at_once, "model: folding")
@@ -238,7 +238,7 @@ def _slack(
     radii = [[row[head] if known is None else known for row in folded.attention.radii] for head in moves.heads]
     shifts = list[int]()
     for table, sizes, scale in zip((moves.pre, moves.skip), moves.reach, scales, strict=True):
-        if folded.attention.scores and known is None and not whole:
+        if folded.attention.weights.size and known is None and not whole:
             half = table.values.max(axis=1, keepdims=True) - table.values.min(axis=1, keepdims=True)
             sides = Enclosed(half, table.exponent - 1, 2 * table.radius)
             moved, exponent = charged(sides, [[sum(row, Fraction(0))] for row in radii])

@@ -300,7 +300,7 @@ def _softmax_error(
     if attention.queries is None or attention.keys is None or model.scale_squared is None:
         return Fraction(0)
     bound = Fraction(isqrt(ceil(model.scale_squared * (1 << 80))) + 1, 1 << 40)  # of the scale, from above
-    unit, heads = arithmetic.sums + arithmetic.result, len(attention.scores)
+    unit, heads = arithmetic.sums + arithmetic.result, len(attention.radii[0])
 
     def side(name: str, x: _Signal, size: Upper) -> _Signal:
         weight, bias = (_tensor(model.tensors[f"blocks.0.attn.{kind}_{name}"]) for kind in "Wb")

@@ -93,6 +93,11 @@ class ModelFile:
     def outputs(self) -> int:
         return self.tensors["unembed.b_U" if self.positions else "W"].shape[0]
 
+    @property
+    def weights_held(self) -> int:
+        """Numbers held for every input while its attention weights are found."""
+        return len(self.positions) * (self.tensors["blocks.0.attn.W_O"].shape[0] + 4) if self.scale_squared else 0
+
     def require_held(self, count: int, what: str) -> None:
         """Reject unless `count` numbers may be held at once: what a check takes is bounded by the size of the file.
 

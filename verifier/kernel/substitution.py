@@ -15,7 +15,7 @@ import numpy as np
 
 from verifier.kernel import limits
 from verifier.kernel.arrays import Ints, exact_product, largest, rounded, zeros
-from verifier.kernel.attention import SIGMA_BITS, weights
+from verifier.kernel.attention import SIGMA_BITS
 from verifier.kernel.circuit import Folded, fold, quantise
 from verifier.kernel.cost import Cost
 from verifier.kernel.learned import differences, learned_sums
@@ -61,7 +61,7 @@ def substituted(model: bytes) -> tuple[Substituted, Substituted]:
     )
     folded = fold(source, cost)
     require(bool(folded.moves.heads), Reason.FIELD, "model: its attention is the same at every input")
-    sigma, _ = weights(source, folded.attention, cost)
+    sigma = folded.attention.weights
     found = _coefficients(sigma)
     return _proved(source, folded, sigma, found, False), _proved(source, folded, sigma, found, True)
 
