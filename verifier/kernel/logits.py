@@ -29,7 +29,6 @@ BLOCK_BYTES = 1 << 21  # of the logits of several t
 CRITICAL = 64  # offsets d evaluated for one δ, at most, where not all are
 STEP = 4  # of them at a time
 SQUARE_BITS = 30  # of numbers that are squared
-FINER = 8  # bits that Fourier coefficients of directions have more than the directions
 NEVER = 1 << 61  # above every margin
 DISTINCT = limits.MODULUS  # units by which bounds of offsets may be rounded down
 
@@ -219,9 +218,7 @@ def _waves(lanes: Lanes, form: ClosedForm) -> _Waves:
     if lanes.directions is None:  # every logit is a lane of its own: a unit vector as direction
         rows, bits = np.eye(p, dtype=np.int64) << DIRECTION_BITS, DIRECTION_BITS
     else:
-        room = 58 - sum(x.bit_length() for x in (largest(lanes.sums), largest(lanes.directions), lanes.sums.shape[2]))
-        bits = max(0, min(FINER, room))
-        rows = np.ascontiguousarray(lanes.directions[:p].T) << bits
+        rows, bits = np.ascontiguousarray(lanes.directions[:p].T), 0
     re, im, off = fourier(rows, p, frequencies)
     cosines, sines = roots(p, np.array(frequencies, dtype=np.int64)[:, None] * np.arange(p, dtype=np.int64))
     left, error = rows, 0
