@@ -117,6 +117,7 @@ class _Signer:
 
 def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     from verifier import prove, store
+    from verifier.files import read_input
     from verifier.kernel import limits
 
     asked = request(arguments)
@@ -128,7 +129,7 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     if arguments.claim is not None:
         if len(models) > 1:
             raise InputError("--claim", "", "is about one model, and several are named")
-        claim = arguments.claim, prove.read_file(arguments.claim, limits.CLAIM_BYTES)
+        claim = arguments.claim, read_input(arguments.claim, limits.CLAIM_BYTES)
     names: dict[str, Path] = {}
     for path in models:
         name = prove.name_of(path)
