@@ -39,20 +39,6 @@ def encode(
     return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode("ascii")
 
 
-def decode(r: Reading, certificate: bytes) -> tuple[list[Family], Array, dict[int, Indices]]:
-    """What a certificate says, in floating point; of this package's own certificates only."""
-    document: dict[str, Any] = json.loads(certificate)
-    unit = document["amplitude_exponent"] - r.exponent
-    families = []
-    for f in document["families"]:
-        neurons, amplitude, phase = (np.array(x) for x in zip(*f["members"], strict=True))
-        alpha = np.ldexp(amplitude.astype(float), unit)
-        theta = np.array([f["dc"], *(x for row in f["profile"] for x in row)]) * 2.0**-PROFILE_BITS
-        families.append(Family(f["frequency"], theta, f["outputs"], neurons, alpha, phase * 2.0**-PHASE_BITS))
-    orders = {item["frequency"]: np.array(item["neurons"], dtype=np.int64) for item in document["others"]}
-    return families, np.array(document["directions"]) * 2.0**-BITS, orders
-
-
 def _family(f: Family, exponent: int) -> dict[str, Any]:
     theta = [round(math.ldexp(x, PROFILE_BITS)) for x in f.theta.tolist()]
     members = zip(f.neurons.tolist(), f.amplitude.tolist(), f.phase.tolist(), strict=True)
