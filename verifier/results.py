@@ -315,7 +315,7 @@ def _budget_table(c: Document) -> Table:
             listed = sorted(term.items(), key=lambda item: -exactly(item[1]))
             shown = [f"{k}: {upper(x, 3)}" for k, x in listed[:3]]
             parts = ", ".join(shown) + (f", {len(listed) - 3} more" if len(listed) > 3 else "")
-        rows.append((BUDGET_NAMES.get(name, name), upper(_whole(term), TEXT_DIGITS), parts))
+        rows.append((BUDGET_NAMES[name], upper(_whole(term), TEXT_DIGITS), parts))
     rows.append(("together, at any input", upper(c["logits"]["max_error"], TEXT_DIGITS), ""))
     title = "distance of a logit from the closed form (Theorem L), and what it is made of"
     return Table(title, ("term", "at most", "by frequency"), rows, "lrl")

@@ -34,7 +34,8 @@ from verifier.report.mechanism import (
     turns,
     wheels,
 )
-from verifier.report.numbers import BUDGET_WORDS, budget_totals, number
+from verifier.report.numbers import budget_totals, number
+from verifier.results import BUDGET_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -404,7 +405,7 @@ def error_by_offset(view: View) -> Array:
 def _budget(view: View) -> list[Panel]:
     def panel(axes: Axes) -> None:
         conclusion = view.case.checked.conclusion
-        rows = [(BUDGET_WORDS.get(name, name), number(x)) for name, x in budget_totals(conclusion).items()]
+        rows = [(BUDGET_NAMES[name], number(x)) for name, x in budget_totals(conclusion).items()]
         rows.append(("all together, at any one input", number(conclusion.logits.max_error)))
         for place, (_, value) in enumerate(rows):
             axes.barh(place, value, height=0.66, color=BLUE if place + 1 == len(rows) else ORANGE)
