@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import json
 import random
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +26,6 @@ from tests.proof.proof_support import (
 )
 from verifier.kernel.forms import Json
 from verifier.proof import canonical
-from verifier.proof import verify as verify_module
 from verifier.proof.documents import CERTIFICATE, CLAIM, SCHEMAS, STATEMENT
 from verifier.proof.envelope import decode_bundle
 from verifier.proof.forms import require as check_form
@@ -153,29 +150,6 @@ def test_exit_codes() -> None:
         assert code == (2 if reason.kind == "malformed" else 1)
     assert failure(Case(bundles=(b"",))).exit_code == 2
     assert failure(Case(model=b"")).exit_code == 1
-
-
-def test_the_steps_of_the_docstring_are_those_of_the_code() -> None:
-    """Style: numbered once in the docstring, and the same numbers on the code."""
-    assert verify_module.__doc__ is not None
-    documented = re.findall(r"^(\d)\. \*\*", verify_module.__doc__, re.MULTILINE)
-    assert documented == list("1234567")
-    functions: tuple[Callable[..., object], ...] = (
-        verify_module._parse,
-        verify_module._verify_signatures,
-        verify_module._require_payload_type,
-        verify_module._read_statement,
-        verify_module._compare_digests,
-        verify_module._apply_policy,
-        verify_module._recheck,
-    )
-    for number, function in enumerate(functions, 1):
-        assert f"Step {number}" in str(function.__doc__)
-        raised = set(re.findall(r"VerificationError\((\d)", inspect.getsource(function)))
-        assert raised == {str(number)} or number == 4
-    body = inspect.getsource(verify)
-    places = [body.index(function.__name__) for function in functions]
-    assert places == sorted(places)
 
 
 def leaves(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
