@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from verifier.report.case import explained_case, read_model_bytes
+from verifier.report.case import read_case
 from verifier.report.figures import View, draw_events, draw_margins, draw_rectangles, saved, strongest_neuron
 from verifier.report.mechanism import read_mechanism, wheels
 
@@ -19,7 +19,7 @@ INPUT = (12, 5)
 
 
 def view_of(name: str) -> View:
-    case = explained_case(read_model_bytes(ROOT / "models" / f"{name}.safetensors"))
+    case = read_case(ROOT / "models" / f"{name}.safetensors", fresh=True)
     return View(case, read_mechanism(case), INPUT)
 
 

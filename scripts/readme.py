@@ -20,7 +20,8 @@ from verifier.console import table_text
 from verifier.files import write_atomically
 from verifier.formats import import_file
 from verifier.kernel import limits
-from verifier.results import Document, Result, conclusion_of, fraction, lower, summary, upper
+from verifier.proof.statement import exact
+from verifier.results import Document, Result, conclusion_of, lower, summary, upper
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -84,7 +85,7 @@ def row(name: str, found: store.Prepared) -> tuple[str, ...]:
         f"{lower(a['min_margin'], 4)} ({lower(true_margin, 4)})",
         upper(a["gap_error"], 3) if a["gap_error"] else "none",
         f"{upper(c['logits']['max_error'], 4)} ({lower(true_error, 4)})",
-        upper(max((bound["relative_bound"] for bound in c["quadrature"]), key=fraction), 3),
+        upper(max((bound["relative_bound"] for bound in c["quadrature"]), key=exact), 3),
         str(c["certificate"]["directions"]),
         "one dense pass" if a["strategy"] == "semi-linear" else f"{float(events):.2f} P",
     )

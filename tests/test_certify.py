@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.formats.header_corpus import REFUSED
 from tests.shipped import POISONED, SMALL, policy_of
 from verifier import cli, prove
 from verifier.model import FoldedCircuit, write_model
@@ -243,39 +244,10 @@ def with_header(header: object, body: bytes) -> bytes:
     return struct.pack("<Q", len(text)) + text + body
 
 
-def truncated() -> bytes:
-    return SMALL.read_bytes()[:-100]
-
-
-def cut_in_the_header() -> bytes:
-    return SMALL.read_bytes()[:200]
-
-
-def huge_header() -> bytes:
-    return struct.pack("<Q", 1 << 62) + b"{" + bytes(100)
-
-
-def overlapping() -> bytes:
+def edited(change: Callable[[Any], object]) -> bytes:
+    """The small model with its header changed."""
     header, body = tensors()
-    header["blocks.0.attn.b_O"]["data_offsets"] = header["blocks.0.mlp.b_out"]["data_offsets"]
-    return with_header(header, body)
-
-
-def repeated_name() -> bytes:
-    header, body = tensors()
-    text = json.dumps(header)
-    extra = json.dumps({"unembed.b_U": header["unembed.b_U"]})[1:-1]
-    return with_header((text[:-1] + "," + extra + "}").encode(), body)
-
-
-def deeply_nested() -> bytes:
-    return with_header(b"[" * 100_000, b"")
-
-
-def wrong_shapes() -> bytes:
-    header, body = tensors()
-    shape = header["embed.W_E"]["shape"]
-    header["embed.W_E"]["shape"] = shape[::-1]
+    change(header)
     return with_header(header, body)
 
 
@@ -285,47 +257,21 @@ def not_a_number() -> bytes:
     return with_header(header, body[:start] + struct.pack("<f", float("nan")) + body[start + 4 :])
 
 
-def another_task() -> bytes:
-    header, body = tensors()
-    header["__metadata__"]["task"] = "(a / b) mod p"
-    return with_header(header, body)
-
-
-def another_modulus() -> bytes:
-    header, body = tensors()
-    header["__metadata__"]["p"] = "29"
-    return with_header(header, body)
-
-
-def another_architecture() -> bytes:
-    body = bytes(4 * 16)
-    header = {"transformer.h.0.ln_1.weight": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}}
-    return with_header(header, body)
-
-
-def text_file() -> bytes:
-    return b"# not a model\n" * 10
-
-
-def nothing() -> bytes:
-    return b""
-
-
-BAD = [
-    truncated,
-    cut_in_the_header,
-    huge_header,
-    overlapping,
-    repeated_name,
-    deeply_nested,
-    wrong_shapes,
-    not_a_number,
-    another_task,
-    another_modulus,
-    another_architecture,
-    text_file,
-    nothing,
-]
+BAD: dict[str, bytes] = {
+    "truncated": SMALL.read_bytes()[:-100],
+    "cut in the header": SMALL.read_bytes()[:200],
+    **{name: REFUSED[name] for name in ("a length beyond 64 bits of sense", "a tensor twice", "deep nesting")},
+    "overlap": edited(lambda h: h["blocks.0.attn.b_O"].update(data_offsets=h["blocks.0.mlp.b_out"]["data_offsets"])),
+    "wrong shapes": edited(lambda h: h["embed.W_E"]["shape"].reverse()),
+    "NaN": not_a_number(),
+    "another task": edited(lambda h: h["__metadata__"].update(task="(a / b) mod p")),
+    "another modulus": edited(lambda h: h["__metadata__"].update(p="29")),
+    "another architecture": with_header(
+        {"h.0.ln_1.weight": {"dtype": "F32", "shape": [16], "data_offsets": [0, 64]}}, bytes(64)
+    ),
+    "text": b"# not a model\n" * 10,
+    "nothing": b"",
+}
 
 
 class TestBadInput:
@@ -340,12 +286,12 @@ class TestBadInput:
         for part in parts:
             assert part in run.err
 
-    @pytest.mark.parametrize("make", BAD, ids=lambda make: make.__name__)
-    def test_a_bad_model(self, make: Callable[[], bytes], verifier: Verifier, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("case", BAD)
+    def test_a_bad_model(self, case: str, verifier: Verifier, tmp_path: Path) -> None:
         certificate = tmp_path / "certificate.json"
         shutil.copy(written_certificate(), certificate)
         bad = tmp_path / "bad.safetensors"
-        bad.write_bytes(make())
+        bad.write_bytes(BAD[case])
         for command in (("certify", bad), ("check", bad, certificate)):
             self.refused(verifier(*command), str(bad))
             assert contents(Path()) == {}
@@ -576,7 +522,7 @@ class TestSeveral:
 
     @pytest.mark.parametrize("jobs", ["1", "2"])
     def test_each_for_itself(self, jobs: str, verifier: Verifier, tmp_path: Path) -> None:
-        Path("bad.safetensors").write_bytes(truncated())
+        Path("bad.safetensors").write_bytes(BAD["truncated"])
         key = make_key(tmp_path)
         words = ("certify", "bad.safetensors", POISONED, SMALL, "--jobs", jobs, "--key", key)
         run = verifier(*words, "--json")

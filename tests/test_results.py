@@ -14,6 +14,7 @@ import pytest
 from tests.shipped import MODELS, POISONED, SMALL, WRONG_ANSWERS, certified
 from verifier import prove, results
 from verifier.console import table_text
+from verifier.proof.statement import exact
 
 
 def text(result: results.Result) -> str:
@@ -51,14 +52,14 @@ def poisoned() -> results.Result:
 
 def test_sums_are_exact() -> None:
     rng = random.Random(1)
-    numbers = [{"mantissa": rng.randrange(-(10**9), 10**9), "exponent": rng.randrange(-60, 60)} for _ in range(50)]
-    assert results.fraction(results.total(numbers)) == sum(map(results.fraction, numbers))
-    assert results.fraction(results.total([])) == 0
+    numbers: Any = [{"mantissa": rng.randrange(-(10**9), 10**9), "exponent": rng.randrange(-60, 60)} for _ in range(50)]
+    assert exact(results.total(numbers)) == sum(map(exact, numbers))
+    assert exact(results.total([])) == 0
 
 
 def dyadics(value: Any, path: tuple[Any, ...] = ()) -> Any:
     if isinstance(value, dict) and value.keys() == {"mantissa", "exponent"}:
-        yield path, results.fraction(value)
+        yield path, exact(value)
     elif isinstance(value, dict | list):
         for key, item in value.items() if isinstance(value, dict) else enumerate(value):
             yield from dyadics(item, (*path, key))

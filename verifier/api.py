@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +31,9 @@ from verifier import prove, results, store
 from verifier.console import notebook_observer, table_text
 from verifier.errors import InputError
 from verifier.formats import ImportedModel, import_file, import_model
-from verifier.kernel import Checked
-from verifier.kernel.certificate import read_certificate
 from verifier.kernel.conclusion import Conclusion, Dyadic
-from verifier.model import answer, circuit_for, decode
-from verifier.report.case import Case, ModelBytes
+from verifier.model import answer
+from verifier.report.case import Case, explained_case
 from verifier.report.mechanism import FrequencyEstimate, read_mechanism
 
 if TYPE_CHECKING:
@@ -223,12 +221,7 @@ class Certification:
         return Path(path)
 
     def _case(self) -> Case:
-        s, tried, claim = self.source, self.attempt, self.conclusion.claim
-        model = ModelBytes(s.path, s.name, s.data, s.sha256, s.imported)
-        circuit = circuit_for(claim.task, decode(s.data, str(s.path)))[0]
-        files = (read_certificate(tried.certificate), tried.certificate, tried.claim)
-        checked = cast(Checked, tried.outcome.checked)  # or there would be no conclusion
-        return Case(model, circuit, *files, checked, tried.outcome.failure, None, None)
+        return explained_case(self.source, self.attempt)
 
     def _view(self) -> View:
         from verifier.report.figures import View
@@ -380,6 +373,7 @@ def verify(
 
     **Raises** `VerificationError`; `InputError` for a file that cannot be read.
     """
+    from verifier.files import read_input
     from verifier.kernel import limits
     from verifier.proof.gate import read_proof
     from verifier.proof.policy import read_policy
@@ -392,7 +386,7 @@ def verify(
         model = beside if beside.is_file() else Path("models") / beside.name
     rules = read_policy(Path(policy))
     files = read_proof(folder.parent, folder.name)
-    data = prove.read_file(Path(model), limits.MODEL_BYTES)
+    data = read_input(Path(model), limits.MODEL_BYTES)
     return verify_proof(
         files.bundles,
         policy=rules,

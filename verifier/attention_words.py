@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from verifier.proof.gate import decimal
+from verifier.proof.statement import exact
+
 FAR = Fraction(1, 50)  # weights that range over more than this are far from constant
 
 
@@ -30,7 +33,7 @@ def attention_failure(conclusion: Mapping[str, Any]) -> str | None:
     - `conclusion`: the document of a check that did not reach its claim, by any strategy.
     """
     attention, accuracy = conclusion["model"]["attention"], conclusion["accuracy"]
-    lost, least = 2 * _value(conclusion["logits"]["budget"]["attention"]), _value(accuracy["min_margin"])
+    lost, least = 2 * exact(conclusion["logits"]["budget"]["attention"]), exact(accuracy["min_margin"])
     if attention["kind"] == "none" or lost <= 0 or least > 0:
         return None
     spread = max(Fraction(high) - Fraction(low) for low, high in attention["ranges"])
@@ -60,26 +63,8 @@ def _ranges(attention: Mapping[str, Any]) -> str:
         for low, high in attention["ranges"]
     ):
         digits += 1
-    found = [
-        low if low == high else f"between {_down(Fraction(low), digits)} and {_up(Fraction(high), digits)}"
-        for low, high in attention["ranges"]
-    ]
+    found = []
+    for low, high in attention["ranges"]:
+        ends = decimal(Fraction(low), "lower", digits), decimal(Fraction(high), "upper", digits)
+        found.append(low if low == high else f"between {ends[0]} and {ends[1]}")
     return found[0] if len(set(found)) == 1 else ", ".join(found)
-
-
-def _down(value: Fraction, digits: int) -> str:
-    return _decimal((value * 10**digits).__floor__(), digits)
-
-
-def _up(value: Fraction, digits: int) -> str:
-    return _decimal((value * 10**digits).__ceil__(), digits)
-
-
-def _decimal(units: int, digits: int) -> str:
-    sign, size = "-" * (units < 0), abs(units)
-    return f"{sign}{size // 10**digits}.{size % 10**digits:0{digits}d}"
-
-
-def _value(dyadic: Mapping[str, Any]) -> Fraction:
-    value: Fraction = int(dyadic["mantissa"]) * Fraction(2) ** dyadic["exponent"]
-    return value

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from typing import Literal, TextIO
 
 from verifier.errors import one_line
@@ -170,7 +170,7 @@ def notebook_observer() -> Observer:
 def decimal_bound(mantissa: int, exponent: int, digits: int, direction: Literal["upper", "lower"]) -> str:
     """mantissa·2^exponent as a decimal of `digits` significant digits, rounded outward.
 
-    Integer arithmetic only. The decimal is the least one of so many digits that is >= the number for
+    The decimal is the least one of so many digits that is >= the number for
     `upper`, the greatest that is <= it for `lower`; so a printed bound is still a bound. It is positional
     from 1e-5 to 1e16 and scientific (`1.235e-09`) outside.
 
@@ -183,37 +183,12 @@ def decimal_bound(mantissa: int, exponent: int, digits: int, direction: Literal[
         raise ValueError(f"digits must be in 1..{MAX_DIGITS}, not {digits}")
     if mantissa == 0:
         return "0"
-    size = abs(mantissa)
-    if abs(exponent) + size.bit_length() > MAX_BITS:
+    if abs(exponent) + mantissa.bit_length() > MAX_BITS:
         raise ValueError("the number is out of range")
-    negative = mantissa < 0
-    away_from_zero = negative == (direction == "lower")
-    numerator, denominator = size << max(exponent, 0), 1 << max(-exponent, 0)
-    power = math.floor((size.bit_length() + exponent - 1) * math.log10(2.0))  # 10^power <= size, or nearly
-    while _scaled(numerator, denominator, -power - 1)[0] >= 1:
-        power += 1
-    while _scaled(numerator, denominator, -power)[0] < 1:
-        power -= 1
-    significand, remainder = _scaled(numerator, denominator, digits - 1 - power)
-    if remainder and away_from_zero:
-        significand += 1
-        if significand == 10**digits:
-            significand, power = 10 ** (digits - 1), power + 1
-    return "-" * negative + _place_point(str(significand), power)
-
-
-def _scaled(numerator: int, denominator: int, power: int) -> tuple[int, int]:
-    """Quotient and remainder of numerator·10^power / denominator."""
-    ten: int = 10 ** abs(power)
-    return divmod(numerator * ten, denominator) if power >= 0 else divmod(numerator, denominator * ten)
-
-
-def _place_point(significand: str, power: int) -> str:
-    """The decimal d.ddd·10^power for the digits dddd."""
-    if power not in POSITIONAL_EXPONENTS:
-        head, tail = significand[0], significand[1:]
-        return f"{head}.{tail}e{power:+03d}" if tail else f"{head}e{power:+03d}"
-    if power < 0:
-        return "0." + "0" * (-power - 1) + significand
-    whole, fraction = significand[: power + 1].ljust(power + 1, "0"), significand[power + 1 :]
-    return f"{whole}.{fraction}" if fraction else whole
+    rounding = ROUND_CEILING if direction == "upper" else ROUND_FLOOR
+    context = Context(digits, rounding, Emin=-MAX_BITS, Emax=MAX_BITS)
+    found = context.divide(Decimal(mantissa << max(exponent, 0)), Decimal(1 << max(-exponent, 0)))
+    power = found.adjusted()  # of the first digit
+    if power in POSITIONAL_EXPONENTS:
+        return f"{found:.{max(digits - 1 - power, 0)}f}"
+    return f"{found:.{digits - 1}e}".partition("e")[0] + f"e{power:+03d}"

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from verifier.errors import VerifierError
+from verifier.errors import InputError, VerifierError
 
 
 class FileError(VerifierError, OSError):
@@ -47,6 +47,17 @@ def read_limited(path: Path, limit: int, *, follow: bool = True, private: bool =
     if len(data) > limit:  # it grew meanwhile
         raise FileError(f"is larger than {limit} bytes")
     return data
+
+
+def read_input(path: Path, limit: int, *, private: bool = False) -> bytes:
+    """The same for a file that a user named.
+
+    **Raises** `InputError`.
+    """
+    try:
+        return read_limited(path, limit, private=private)
+    except OSError as error:
+        raise InputError(path, "", f"cannot be read: {error.strerror or error}") from None
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flint import fmpq, fmpq_mat
 from numpy.typing import NDArray
 
 from verifier.errors import InputError
-from verifier.exact import Exact, exact, zeros
-from verifier.files import read_limited, write_atomically
+from verifier.exact import exact, rounded
+from verifier.files import read_input, write_atomically
 from verifier.kernel import Rejected, limits
 from verifier.kernel import model_file as kernel
 from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
@@ -269,17 +270,6 @@ def write_model(model: Model | FoldedCircuit, path: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of a model file or checkpoint.
-
-    **Raises** `InputError` when it is missing, not a regular file, or larger than the kernel accepts.
-    """
-    try:
-        return read_limited(path, limits.MODEL_BYTES)
-    except OSError as error:
-        raise InputError(path, "", f"cannot be read: {error.strerror or error}") from None
-
-
 def read_model(path: Path) -> Model:
     """Read a native transformer.
 
@@ -296,7 +286,7 @@ def read_native(path: Path) -> Model | FoldedCircuit:
 
     **Raises** `InputError`.
     """
-    return decode(read_bytes(path), str(path))
+    return decode(read_input(path, limits.MODEL_BYTES), str(path))
 
 
 def decode(data: bytes, source: str) -> Model | FoldedCircuit:
@@ -348,55 +338,54 @@ def fold(model: Model | FoldedCircuit) -> FoldedCircuit:
     """
     if isinstance(model, FoldedCircuit):
         return model
-    p, tensors = model.p, model.tensors
-    d = tensors["unembed.W_U"].shape[0]
+    p, tensors = model.p, {name: tensor.astype(np.float64) for name, tensor in model.tensors.items()}
 
-    def row(name: str) -> Exact:
-        return exact(tensors[name].reshape(1, -1))
+    def row(name: str) -> NDArray[Any]:
+        return tensors[name].reshape(1, -1)
 
-    heads = tensors["blocks.0.attn.W_O"].shape[0]
-    w_v, w_o = (tensors[f"blocks.0.attn.W_{name}"] for name in "VO")
-    b_v = tensors["blocks.0.attn.b_V"]
+    w_v, w_o, b_v = (tensors[f"blocks.0.attn.{name}"] for name in ("W_V", "W_O", "b_V"))
+    heads, width, d = w_o.shape
     by_head = attention_middles(model)
-    if all(len(set(row)) == 1 for row in by_head):  # all heads together
-        by_head, heads = [row[:1] for row in by_head], 1
-        w_v, w_o, b_v = w_v.transpose(1, 0, 2).reshape(1, d, -1), w_o.reshape(1, -1, d), b_v.reshape(1, -1)
+    if all(len(set(weights)) == 1 for weights in by_head):  # all heads together
+        by_head, heads, width = [weights[:1] for weights in by_head], 1, heads * width
+        w_v, w_o, b_v = w_v.transpose(1, 0, 2).reshape(1, d, width), w_o.reshape(1, width, d), b_v.reshape(1, width)
     outputs = [exact(w_o[head]) for head in range(heads)]
-    ov = [exact(w_v[head]) @ outputs[head] for head in range(heads)]
-    value_bias = [exact(b_v[[head]]) @ outputs[head] for head in range(heads)]
-    w_in, w_u = exact(tensors["blocks.0.mlp.W_in"]), exact(tensors["unembed.W_U"])
-    denominator = math.lcm(*(weight.denominator for row in by_head for weight in row))
+    ov = [exact(w_v[head]) * outputs[head] for head in range(heads)]
+    every = exact(np.ones((p, 1)))  # times a row: the same row for every token
 
-    # `denominator` times the residual stream before the MLP: the part of a, and the part of b with constants.
-    constants = row("blocks.0.attn.b_O").times(denominator)
-    for head in range(heads):
-        total = sum((weights[head] for weights in by_head), Fraction(0))
-        constants = constants + value_bias[head].times(int(total * denominator))
-    resid = {"a": zeros(p, d), "b": constants.rows(p)}
+    # The residual stream before the MLP: the part of a, and the part of b with constants.
+    constants = exact(row("blocks.0.attn.b_O"))
+    for head, column in enumerate(zip(*by_head, strict=True)):
+        constants += exact(b_v[[head]]) * outputs[head] * _fmpq(sum(column, Fraction(0)))
+    resid = {"a": fmpq_mat(p, d), "b": every * constants}
     for index, (position, weights) in enumerate(zip(model.positions, by_head, strict=True)):
         tokens = position.tokens(p)
         embedded = exact(tensors["embed.W_E"][tokens.start : tokens.stop])
-        embedded = embedded + exact(tensors["pos_embed.W_pos"][[index]]).rows(len(tokens))
-        part = zeros(len(tokens), d)
+        embedded += exact(np.ones((len(tokens), 1))) * exact(tensors["pos_embed.W_pos"][[index]])
+        part = embedded if index == len(by_head) - 1 else fmpq_mat(len(tokens), d)
         for head, weight in enumerate(weights):
-            part = part + (embedded @ ov[head]).times(int(weight * denominator))
-        if index == len(by_head) - 1:
-            part = part + embedded.times(denominator)
-        side = "a" if position.kind == "a" else "b"
-        resid[side] = resid[side] + (part.rows(p) if position.kind == "=" else part)
+            part += embedded * ov[head] * _fmpq(weight)
+        resid["a" if position.kind == "a" else "b"] += every * part if position.kind == "=" else part
 
-    b_in = row("blocks.0.mlp.b_in").times(denominator).rows(p)
-    after = row("blocks.0.mlp.b_out").times(denominator).rows(p)
-    b_u = row("unembed.b_U").times(denominator).rows(p)
-    return FoldedCircuit(
-        p=p,
-        A=np.ascontiguousarray((resid["a"] @ w_in).rounded(denominator).T),
-        B=np.ascontiguousarray((resid["b"] @ w_in + b_in).rounded(denominator).T),
-        W=np.ascontiguousarray((exact(tensors["blocks.0.mlp.W_out"]) @ w_u).rounded().T),
-        S1=np.ascontiguousarray((resid["a"] @ w_u).rounded(denominator).T),
-        S2=np.ascontiguousarray(((resid["b"] + after) @ w_u + b_u).rounded(denominator).T),
-        provenance={"origin": "folded exactly, then rounded once to float64", "model": model.provenance},
+    w_in, w_u = exact(tensors["blocks.0.mlp.W_in"]), exact(tensors["unembed.W_U"])
+    b_in, after, b_u = (every * exact(row(name)) for name in ("blocks.0.mlp.b_in", "blocks.0.mlp.b_out", "unembed.b_U"))
+    tables = (
+        resid["a"] * w_in,
+        resid["b"] * w_in + b_in,
+        exact(tensors["blocks.0.mlp.W_out"]) * w_u,
+        resid["a"] * w_u,
+        (resid["b"] + after) * w_u + b_u,
     )
+    provenance: dict[str, object] = {
+        "origin": "folded exactly, then rounded once to float64",
+        "model": model.provenance,
+    }
+    A, B, W, S1, S2 = (np.ascontiguousarray(rounded(table).T) for table in tables)
+    return FoldedCircuit(p, A, B, W, S1, S2, provenance)
+
+
+def _fmpq(value: Fraction) -> fmpq:
+    return fmpq(value.numerator, value.denominator)
 
 
 def attention_middles(model: Model) -> list[list[Fraction]]:

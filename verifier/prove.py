@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.errors import InputError, VerifierError
-from verifier.files import read_limited
+from verifier.files import read_input
 from verifier.kernel import Checked, Rejected, check, limits
 from verifier.kernel.claim import FORMAT as CLAIM_FORMAT
 from verifier.kernel.claim import SEMANTICS, STRATEGIES, TASKS, modulus, read_claim
@@ -41,17 +41,6 @@ Observer = Callable[[str, int, int], None]
 
 def ignore(step: str, done: int, total: int) -> None:
     """An observer that does nothing."""
-
-
-def read_file(path: Path, limit: int) -> bytes:
-    """The bytes of a file of at most `limit` bytes.
-
-    **Raises** `InputError`.
-    """
-    try:
-        return read_limited(path, limit)
-    except OSError as error:
-        raise InputError(path, "", f"cannot be read: {error.strerror or error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +81,7 @@ def read_native(path: Path) -> Source:
 
     **Raises** `InputError`.
     """
-    data = read_file(path, limits.MODEL_BYTES)
+    data = read_input(path, limits.MODEL_BYTES)
     try:
         model = read_model(data)
     except Rejected as error:

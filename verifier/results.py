@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from verifier.attention_words import attention_failure, attention_words
 from verifier.console import decimal_bound, print_table, say
 from verifier.kernel.claim import ADDITION, MULTIPLICATION
 from verifier.model import answer
+from verifier.proof.statement import exact as exactly
 from verifier.proof.statement import relative_network_error
 
 if TYPE_CHECKING:
@@ -66,11 +66,6 @@ def upper(number: Mapping[str, Any], digits: int = JSON_DIGITS) -> str:
 
 def lower(number: Mapping[str, Any], digits: int = JSON_DIGITS) -> str:
     return decimal_bound(int(number["mantissa"]), number["exponent"], digits, "lower")
-
-
-def fraction(number: Mapping[str, Any]) -> Fraction:
-    """The exact value."""
-    return Fraction(int(number["mantissa"])) * Fraction(2) ** int(number["exponent"])
 
 
 def total(numbers: Iterable[Mapping[str, Any]]) -> Document:
@@ -176,10 +171,11 @@ def summary(result: Result) -> list[Table]:
     tables.append(_budget_table(found))
     accuracy = found["accuracy"]
     if accuracy["uncertified"]:
-        tables.append(_uncertified_table(found))
+        tables.append(_inputs_table(found, "not certified", accuracy["uncertified"], accuracy["uncertified_inputs"]))
     exact = _exact(result)
     if exact is not None and exact["accuracy"]["wrong"]:
-        tables.append(_wrong_table(exact))
+        wrong = exact["accuracy"]
+        tables.append(_inputs_table(exact, "answered wrong", wrong["wrong"], wrong["wrong_inputs"]))
     return tables
 
 
@@ -275,10 +271,13 @@ def causes(result: Result) -> list[str]:
     if found is None:
         return []
     accuracy, budget = found["accuracy"], found["logits"]["budget"]
-    least, off = fraction(accuracy["min_margin"]), 2 * fraction(accuracy["floating_point"])
-    losses = [("the bound of the arithmetic", off), ("attention within its range", 2 * fraction(budget["attention"]))]
+    least, off = exactly(accuracy["min_margin"]), 2 * exactly(accuracy["floating_point"])
+    losses = [
+        ("the bound of the arithmetic", off),
+        ("attention within its range", 2 * exactly(budget["attention"])),
+    ]
     if exact is not None:
-        lost = fraction(exact["accuracy"]["min_margin"]) - least
+        lost = exactly(exact["accuracy"]["min_margin"]) - least
         losses.append(("what the explanation leaves out", lost))
     losses = sorted(((name, size) for name, size in losses if size > 0), key=lambda item: -item[1])
     notes = [f"{name} takes up to {float(size):.3g} of a margin" for name, size in losses]
@@ -300,18 +299,11 @@ def _quadrature_table(c: Document) -> Table:
     rows = []
     for bound in c["quadrature"]:
         values = [upper(bound[name], TEXT_DIGITS) for name in METHODS]
-        network = relative_network_error(fraction(bound["network_error"]), fraction(bound["amplitude"]))
+        network = relative_network_error(exactly(bound["network_error"]), exactly(bound["amplitude"]))
         last = "unknown" if network is None else f"{-(-network.numerator * 1000 // network.denominator) / 1000:.3f}"
         rows.append((str(bound["frequency"]), str(bound["neurons"]), *values, last))
     title = "quadrature error by frequency k (Theorem Q; weights sum to 2π; relative: to the naive bound 0.4245)"
     return Table(title, header, rows, "r" * len(header))
-
-
-def largest_term(c: Document) -> str:
-    """The largest term of the error budget, in words and with its bound."""
-    whole = {name: _whole(term) for name, term in c["logits"]["budget"].items()}
-    name = max(whole, key=lambda name: fraction(whole[name]))
-    return f"{BUDGET_NAMES.get(name, name)}, {upper(whole[name], TEXT_DIGITS)}"
 
 
 def _whole(term: Document) -> Document:
@@ -323,10 +315,10 @@ def _budget_table(c: Document) -> Table:
     for name, term in c["logits"]["budget"].items():
         parts = ""
         if "mantissa" not in term:
-            listed = sorted(term.items(), key=lambda item: -fraction(item[1]))
+            listed = sorted(term.items(), key=lambda item: -exactly(item[1]))
             shown = [f"{k}: {upper(x, 3)}" for k, x in listed[:3]]
             parts = ", ".join(shown) + (f", {len(listed) - 3} more" if len(listed) > 3 else "")
-        rows.append((BUDGET_NAMES.get(name, name), upper(_whole(term), TEXT_DIGITS), parts))
+        rows.append((BUDGET_NAMES[name], upper(_whole(term), TEXT_DIGITS), parts))
     pure = "deformation" not in c["closed_form"]
     together = "together, at any input" if pure else "left by the deformed form"
     rows.append((together, upper(c["logits"]["max_error"], TEXT_DIGITS), ""))
@@ -335,36 +327,22 @@ def _budget_table(c: Document) -> Table:
     return Table(title, ("term", "at most", "by frequency"), rows, "lrl")
 
 
-def _uncertified_table(c: Document) -> Table:
-    accuracy, p, task = c["accuracy"], c["model"]["p"], task_of(c)
-    rows = [
-        (str(x["a"]), str(x["b"]), str(answer(task, p, x["a"], x["b"])), lower(x["margin"], TEXT_DIGITS))
-        for x in accuracy["uncertified"][:LISTED]
-    ]
-    count = accuracy["uncertified_inputs"]
-    title = f"{_many(count, 'input is', 'inputs are')} not certified" + (
-        f", the worst {LISTED} of them" if count > LISTED else ""
-    )
-    return Table(title, ("a", "b", f"{task[1:6]} mod {p}", "margin"), rows, "rrrr")
-
-
-def _wrong_table(c: Document) -> Table:
-    accuracy, p, task = c["accuracy"], c["model"]["p"], task_of(c)
+def _inputs_table(c: Document, what: str, listed: list[Document], count: int) -> Table:
+    """The worst inputs that are not certified, or answered wrong; of those, what the network says as well."""
+    p, task = c["model"]["p"], task_of(c)
+    says = ("answer",) if "answer" in listed[0] else ()
     rows = [
         (
-            str(x["a"]),
-            str(x["b"]),
+            *(str(x[name]) for name in ("a", "b")),
             str(answer(task, p, x["a"], x["b"])),
-            str(x["answer"]),
+            *(str(x[name]) for name in says),
             lower(x["margin"], TEXT_DIGITS),
         )
-        for x in accuracy["wrong"][:LISTED]
+        for x in listed[:LISTED]
     ]
-    count = accuracy["wrong_inputs"]
-    title = f"{_many(count, 'input is', 'inputs are')} answered wrong" + (
-        f", the worst {LISTED} of them" if count > LISTED else ""
-    )
-    return Table(title, ("a", "b", f"{task[1:6]} mod {p}", "the network says", "by at least"), rows, "rrrrr")
+    title = f"{_many(count, 'input is', 'inputs are')} {what}" + f", the worst {LISTED} of them" * (count > LISTED)
+    header = ("a", "b", f"{task[1:6]} mod {p}", *(("the network says", "by at least") if says else ("margin",)))
+    return Table(title, header, rows, "r" * len(header))
 
 
 def overview(entries: Sequence[tuple[str, str, Result | None]], *, quiet: bool = False) -> None:

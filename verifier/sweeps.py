@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from verifier import __version__, prove
 from verifier.errors import InputError, one_line
-from verifier.files import write_atomically
+from verifier.files import read_input, write_atomically
 from verifier.kernel import limits
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _task(name: str, options: Mapping[str, Any]) -> Task:
     """A file that cannot be read has no digest, and is not in the log."""
     path = Path(name).absolute()
     try:
-        return Task(name, path, hashlib.sha256(prove.read_file(path, limits.MODEL_BYTES)).hexdigest(), options)
+        return Task(name, path, hashlib.sha256(read_input(path, limits.MODEL_BYTES)).hexdigest(), options)
     except InputError:
         return Task(name, path, "", options)
 

@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.errors import InputError
+from verifier.kernel import Rejected
+from verifier.kernel.forms import Integer, Items, Record, choice, decode
 from verifier.kernel.limits import HEADER_BYTES
 
 DTYPES = {
@@ -33,6 +35,8 @@ DTYPES = {
     "BOOL": "|b1",
 }
 _NAMES = {np.dtype(text): name for name, text in DTYPES.items() if name in ("F64", "F32")}
+_SIZE = Integer(0, 1 << 40)
+ENTRY = Record({"dtype": choice(*DTYPES), "shape": Items(_SIZE, 0, 8), "data_offsets": Items(_SIZE, 2, 2)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,15 @@ def decode_tensors(data: bytes, source: str) -> TensorFile:
     tensors: dict[str, NDArray[Any]] = {}
     dtypes: dict[str, str] = {}
     at = 0
+    entries: dict[str, Any] = {}
+    for name, entry in header.items():
+        try:
+            entries[name] = ENTRY.read(entry, "its entry")
+        except Rejected as error:
+            raise InputError(source, f"tensor {name}", f"is not well-formed; {error.detail}") from None
     # By start and end, so that an empty tensor comes before the one that starts where it does.
-    spans = sorted((*_span(name, entry, source), name) for name, entry in header.items())
-    for start, end, name in spans:
-        dtype, shape = header[name]["dtype"], header[name]["shape"]
+    for start, end, name in sorted((*entry["data_offsets"], name) for name, entry in entries.items()):
+        dtype, shape = entries[name]["dtype"], entries[name]["shape"]
         size = math.prod(shape) * np.dtype(DTYPES[dtype]).itemsize
         if start != at or end != start + size:
             rule = "has data_offsets that overlap, leave a hole or contradict its shape"
@@ -120,43 +129,11 @@ def _header(data: bytes, source: str) -> tuple[dict[str, Any], dict[str, str], i
     if data[8:9] != b"{":
         raise InputError(source, "header", "must be a JSON object, from its first byte on")
 
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = dict(pairs)
-        if len(names) != len(pairs):
-            raise ValueError("a name is repeated")
-        return names
-
     try:
-        text = data[8 : 8 + length].decode("utf-8")
-        header = json.loads(
-            text, object_pairs_hook=unique, parse_int=lambda digits: -1 if digits == "-0" else int(digits)
-        )
-        json.dumps(header, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no text
-    except (ValueError, RecursionError) as error:
-        raise InputError(source, "header", f"must be JSON ({error})") from None
+        header: Any = decode(data[8 : 8 + length], "header", HEADER_BYTES)
+    except Rejected as error:
+        raise InputError(source, "header", f"must be JSON ({error.detail.removeprefix('header: ')})") from None
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise InputError(source, "__metadata__", "must be an object of strings")
     return header, metadata, length
-
-
-def _span(name: str, entry: Any, source: str) -> tuple[int, int]:
-    """Where a tensor's data starts and ends, once its header entry is known to be well-formed."""
-
-    def naturals(value: Any) -> bool:
-        return isinstance(value, list) and all(type(x) is int and 0 <= x < 1 << 40 for x in value)
-
-    if (
-        not isinstance(entry, dict)
-        or entry.keys() != {"dtype", "shape", "data_offsets"}
-        or not naturals(entry["shape"])
-        or not naturals(entry["data_offsets"])
-        or len(entry["data_offsets"]) != 2
-        or len(entry["shape"]) > 8
-    ):
-        raise InputError(source, f"tensor {name}", "has no well-formed dtype, shape and data_offsets")
-    if not isinstance(entry["dtype"], str) or entry["dtype"] not in DTYPES:
-        rule = f"has the dtype {entry['dtype']!r}; known are {', '.join(DTYPES)}"
-        raise InputError(source, f"tensor {name}", rule)
-    start, end = entry["data_offsets"]
-    return start, end

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from verifier.model import FoldedCircuit, fold, read_native
+from tests.strategies import claim_of
+from verifier.explainer import explain
+from verifier.kernel import Conclusion, check
+from verifier.model import FoldedCircuit, encode, fold, read_native
 
 MODELS = Path(__file__).parents[2] / "models"
 DIGEST = "0" * 64
@@ -42,3 +46,10 @@ def with_outputs(circuit: FoldedCircuit, more: np.ndarray) -> FoldedCircuit:
     w = np.concatenate([circuit.W, more])
     s1, s2 = (np.concatenate([s, s[: len(more)]]) for s in (circuit.S1, circuit.S2))
     return FoldedCircuit(circuit.p, circuit.A, circuit.B, w, s1, s2, {})
+
+
+def worth(circuit: FoldedCircuit, margin_share: float = 0.975) -> tuple[bytes, Conclusion]:
+    """The circuit's certificate, and what the kernel proves with it in exact arithmetic."""
+    model = encode(circuit)
+    certificate = explain(circuit, hashlib.sha256(model).hexdigest(), margin_share)
+    return certificate, check(model, claim_of(model, circuit.p), certificate).conclusion

@@ -13,7 +13,7 @@ import torch
 from tests.formats.format_samples import CHECKPOINT, first_position_state, lens_state, memory, random_model
 from verifier import cli
 from verifier.commands import import_ as command
-from verifier.formats import FORMATS, circuit_digest, folded, import_file
+from verifier.formats import FORMATS, circuit_digest, import_file
 from verifier.model import decode, fold, read_model
 
 Capture = pytest.CaptureFixture[str]
@@ -81,7 +81,7 @@ def test_json_says_the_same(checkpoint: Path, capsys: Capture) -> None:
 
 def test_native_and_folded_sources_are_imported_too(tmp_path: Path, capsys: Capture) -> None:
     circuit = fold(random_model())
-    np.savez(tmp_path / "c.npz", **folded.to_tables(circuit))  # type: ignore[arg-type]
+    np.savez(tmp_path / "c.npz", **circuit.tensors)  # type: ignore[arg-type]
     first, second = tmp_path / "1.safetensors", tmp_path / "2.safetensors"
     assert cli.main(["import", str(tmp_path / "c.npz"), "-o", str(first)]) == 0
     assert "the numbers are taken as they are" in capsys.readouterr().out

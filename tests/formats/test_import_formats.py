@@ -32,7 +32,7 @@ from tests.formats.format_samples import (
     random_state,
 )
 from verifier.errors import InputError
-from verifier.formats import circuit_digest, folded, import_file, import_model, transformerlens, zhong
+from verifier.formats import circuit_digest, import_file, import_model, transformerlens, zhong
 from verifier.kernel.model_file import read_model as kernel_read
 from verifier.model import AttentionWeight, FoldedCircuit, Model, Softmax, encode, fold, input_tokens, write_model
 
@@ -642,7 +642,7 @@ def test_every_format_gives_back_the_circuit_it_was_given(model: Model, tmp_path
     assert written.circuit_sha256 == digest
 
     archive = tmp_path / "folded.npz"
-    np.savez(archive, **folded.to_tables(fold(model)))  # type: ignore[arg-type]
+    np.savez(archive, **fold(model).tensors)  # type: ignore[arg-type]
     assert import_file(archive).circuit_sha256 == digest
 
 
@@ -654,7 +654,7 @@ def test_the_published_checkpoint_survives_every_format(tmp_path: Path) -> None:
     state, config = zhong.to_state_dict(imported.model)
     assert config["attn_coeff"] == 0
     again = import_model(state, config=str(CONFIG))
-    tables = import_model(folded.to_tables(fold(imported.model)))
+    tables = import_model(fold(imported.model).tensors)
     digests = {x.circuit_sha256 for x in (imported, lens, again, tables)}
     assert len(digests) == 1
 
@@ -679,7 +679,7 @@ def test_digests_see_the_circuit_and_not_its_description() -> None:
 def test_native_folded_and_safetensors_files_need_no_torch(tmp_path: Path) -> None:
     model = random_model()
     write_model(model, tmp_path / "native.safetensors")
-    np.savez(tmp_path / "folded.npz", **folded.to_tables(fold(model)))  # type: ignore[arg-type]
+    np.savez(tmp_path / "folded.npz", **fold(model).tensors)  # type: ignore[arg-type]
     safetensors.numpy.save_file(transformerlens.to_state_dict(model), tmp_path / "lens.safetensors")
     save(lens_state(model), tmp_path / "lens.pt")
     script = """

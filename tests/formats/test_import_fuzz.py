@@ -13,7 +13,7 @@ import torch
 from tests.formats.format_samples import Lens, as_torch, random_model, random_state
 from tests.formats.test_import_mlp import MODULES
 from verifier.errors import InputError
-from verifier.formats import folded, import_model, zhong
+from verifier.formats import import_model, zhong
 from verifier.formats._check import _circuit_logits
 from verifier.kernel.model_file import read_model as kernel_read
 from verifier.model import circuit_for, fold
@@ -65,7 +65,7 @@ def samples() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     torch.manual_seed(0)
     state, config = zhong.to_state_dict(random_model(attention="1"))
     found: list[tuple[dict[str, Any], dict[str, Any]]] = [(dict(random_state(keys=keys)), {}) for keys in (0.0, 0.1)]
-    found += [(dict(as_torch(state)), config), (dict(as_torch(folded.to_tables(fold(random_model())))), {})]
+    found += [(dict(as_torch(state)), config), (dict(as_torch(fold(random_model()).tensors)), {})]
     return found + [(dict(make().state_dict()), {"act_fn": "relu"}) for make in MODULES.values()]
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import safetensors.numpy
+from flint import fmpq
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
@@ -22,7 +23,7 @@ from safetensors import safe_open
 from tests.formats.format_samples import exactly, random_model, random_state
 from tests.shipped import SMALL
 from verifier.errors import InputError
-from verifier.exact import exact
+from verifier.exact import exact, rounded
 from verifier.formats import import_file, import_model
 from verifier.kernel import circuit as kernel_circuit
 from verifier.kernel.cost import Cost
@@ -104,16 +105,12 @@ def test_folding_agrees_with_the_kernel(model: Model) -> None:
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=12))
 def test_exact_matrices_are_exact(values: list[float]) -> None:
-    row = np.array([values], dtype=np.float32)
-    matrix = exact(row)
-    unit = Fraction(2) ** matrix.exponent
-    assert [int(x) * unit for x in matrix.integers.entries()] == [Fraction(float(x)) for x in row[0]]
-    assert np.array_equal(matrix.rounded(), row.astype(np.float64))
-    total = sum((Fraction(float(x)) for x in row[0]), Fraction(0))
-    column = exact(np.ones((len(values), 1), np.float32))
-    assert (matrix @ column).rounded()[0, 0] == float(total)
-    assert (matrix @ column).rounded(3)[0, 0] == float(total / 3)
-    assert (matrix + matrix.times(2)).rounded()[0, 0] == float(3 * Fraction(float(row[0, 0])))
+    row, fractions = np.array([values], dtype=np.float32), [Fraction(x) for x in values]
+    matrix, column = exact(row), exact(np.ones((len(values), 1)))
+    assert [Fraction(int(x.p), int(x.q)) for x in matrix.entries()] == fractions
+    assert np.array_equal(rounded(matrix), row.astype(np.float64))
+    assert rounded(matrix * column)[0, 0] == float(sum(fractions, Fraction(0)))
+    assert rounded(matrix * column * fmpq(1, 3))[0, 0] == float(sum(fractions, Fraction(0)) / 3)
 
 
 def test_attention_weights_are_written_and_read() -> None:

@@ -134,19 +134,19 @@ def _other_s() -> bytes:
     return encode_dss_signature(r, P256_ORDER - s)
 
 
-def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
-    """(case, step, reason, files)."""
+def reject_cases() -> Iterator[tuple[str, str, Files]]:
+    """(case, reason, files); a case begins with the number of its step."""
     sig = "dsseEnvelope.signatures.0.sig"
     body = "dsseEnvelope.payload"
-    yield "1-empty", 1, "JSON", {PROOF: b""}
-    yield "1-truncated", 1, "JSON", {PROOF: GOOD[:-10]}
-    yield "1-trailing-data", 1, "JSON", {PROOF: GOOD + b"{}"}
-    yield "1-python-literal", 1, "JSON", {PROOF: b"{'payload': None}"}
-    yield "1-control-character", 1, "JSON", {PROOF: GOOD.replace(b"SHA256", b"SHA\n256", 1)}
-    yield "1-byte-order-mark", 1, "JSON", {PROOF: b"\xef\xbb\xbf" + GOOD}
-    yield "1-utf-16", 1, "JSON", {PROOF: GOOD.decode().encode("utf-16")}
-    yield "1-not-ascii", 1, "NOT_CANONICAL", {PROOF: GOOD.replace(b"hint", "hïnt".encode())}
-    yield "1-nested", 1, "JSON", {PROOF: b"[" * 65 + b"]" * 65}
+    yield "1-empty", "JSON", {PROOF: b""}
+    yield "1-truncated", "JSON", {PROOF: GOOD[:-10]}
+    yield "1-trailing-data", "JSON", {PROOF: GOOD + b"{}"}
+    yield "1-python-literal", "JSON", {PROOF: b"{'payload': None}"}
+    yield "1-control-character", "JSON", {PROOF: GOOD.replace(b"SHA256", b"SHA\n256", 1)}
+    yield "1-byte-order-mark", "JSON", {PROOF: b"\xef\xbb\xbf" + GOOD}
+    yield "1-utf-16", "JSON", {PROOF: GOOD.decode().encode("utf-16")}
+    yield "1-not-ascii", "NOT_CANONICAL", {PROOF: GOOD.replace(b"hint", "hïnt".encode())}
+    yield "1-nested", "JSON", {PROOF: b"[" * 65 + b"]" * 65}
     for name, text in (
         ("float", "1.0"),
         ("exponent", "1e3"),
@@ -156,158 +156,115 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("beyond-2-53", str(2**53)),
         ("below-2-53", str(-(2**53))),
     ):
-        yield f"1-number-{name}", 1, "JSON", {PROOF: b'{"mediaType":%s}' % text.encode()}
+        yield f"1-number-{name}", "JSON", {PROOF: b'{"mediaType":%s}' % text.encode()}
     twice = GOOD.replace(b'{"dsseEnvelope":', b'{"dsseEnvelope":{},"dsseEnvelope":', 1)
-    yield "1-duplicate-envelope", 1, "JSON", {PROOF: twice}
-    yield (
-        "1-duplicate-payload",
-        1,
-        "JSON",
-        {PROOF: GOOD.replace(b'"payload":', b'"payload":"","payload":', 1)},
-    )
-    yield "1-half-a-surrogate-pair", 1, "JSON", {PROOF: b'{"mediaType":"\\ud800"}'}
-    yield "1-white-space", 1, "NOT_CANONICAL", {PROOF: GOOD.replace(b":", b": ", 1)}
-    yield "1-final-newline", 1, "NOT_CANONICAL", {PROOF: GOOD + b"\n"}
-    yield "1-escaped-letter", 1, "NOT_CANONICAL", {PROOF: GOOD.replace(b"hint", b"\\u0068int", 1)}
+    yield "1-duplicate-envelope", "JSON", {PROOF: twice}
+    yield "1-duplicate-payload", "JSON", {PROOF: GOOD.replace(b'"payload":', b'"payload":"","payload":', 1)}
+    yield "1-half-a-surrogate-pair", "JSON", {PROOF: b'{"mediaType":"\\ud800"}'}
+    yield "1-white-space", "NOT_CANONICAL", {PROOF: GOOD.replace(b":", b": ", 1)}
+    yield "1-final-newline", "NOT_CANONICAL", {PROOF: GOOD + b"\n"}
+    yield "1-escaped-letter", "NOT_CANONICAL", {PROOF: GOOD.replace(b"hint", b"\\u0068int", 1)}
     unsorted_names = b'{"verificationMaterial"' + GOOD.partition(b'"verificationMaterial"')[2][:-1]
     unsorted_names += b"," + GOOD[1:].partition(b',"verificationMaterial"')[0] + b"}"
-    yield "1-order-of-names", 1, "NOT_CANONICAL", {PROOF: unsorted_names}
-    yield "1-not-an-object", 1, "FIELD", {PROOF: b"[]"}
-    yield "1-unknown-field", 1, "FIELD", bundle(set_at("extra", 1))
-    yield "1-unknown-field-in-envelope", 1, "FIELD", bundle(set_at("dsseEnvelope.extra", 1))
-    yield "1-unknown-field-in-signature", 1, "FIELD", bundle(set_at("dsseEnvelope.signatures.0.cert", ""))
-    yield "1-missing-payload", 1, "FIELD", bundle(delete_at(body))
-    yield "1-missing-key", 1, "FIELD", bundle(delete_at("verificationMaterial.publicKey"))
-    yield "1-missing-keyid", 1, "FIELD", bundle(delete_at("dsseEnvelope.signatures.0.keyid"))
-    yield "1-log-entries", 1, "FIELD", bundle(set_at("verificationMaterial.tlogEntries", []))
+    yield "1-order-of-names", "NOT_CANONICAL", {PROOF: unsorted_names}
+    yield "1-not-an-object", "FIELD", {PROOF: b"[]"}
+    yield "1-unknown-field", "FIELD", bundle(set_at("extra", 1))
+    yield "1-unknown-field-in-envelope", "FIELD", bundle(set_at("dsseEnvelope.extra", 1))
+    yield "1-unknown-field-in-signature", "FIELD", bundle(set_at("dsseEnvelope.signatures.0.cert", ""))
+    yield "1-missing-payload", "FIELD", bundle(delete_at(body))
+    yield "1-missing-key", "FIELD", bundle(delete_at("verificationMaterial.publicKey"))
+    yield "1-missing-keyid", "FIELD", bundle(delete_at("dsseEnvelope.signatures.0.keyid"))
+    yield "1-log-entries", "FIELD", bundle(set_at("verificationMaterial.tlogEntries", []))
     yield (
         "1-certificate-instead-of-key",
-        1,
         "FIELD",
         bundle(set_at("verificationMaterial", {"certificate": {"rawBytes": ""}})),
     )
     yield (
         "1-old-media-type",
-        1,
         "FIELD",
         bundle(set_at("mediaType", "application/vnd.dev.sigstore.bundle+json;version=0.2")),
     )
-    yield "1-no-signature", 1, "FIELD", bundle(set_at("dsseEnvelope.signatures", []))
+    yield "1-no-signature", "FIELD", bundle(set_at("dsseEnvelope.signatures", []))
     two = json.loads(GOOD)["dsseEnvelope"]["signatures"] * 2
-    yield "1-two-signatures", 1, "FIELD", bundle(set_at("dsseEnvelope.signatures", two))
-    yield "1-payload-is-a-number", 1, "FIELD", bundle(set_at(body, 1))
-    yield "1-keyid-in-hexadecimal", 1, "FIELD", bundle(set_at("dsseEnvelope.signatures.0.keyid", "ab" * 32))
-    yield "1-base64-of-the-web", 1, "FIELD", bundle(set_at(sig, "-_-_"))
-    yield "1-base64-without-padding", 1, "BASE64", bundle(set_at(sig, "QQ"))
-    yield "1-base64-unused-bits", 1, "BASE64", bundle(set_at(sig, "QR=="))
-    yield "1-base64-too-much-padding", 1, "BASE64", bundle(set_at(sig, "QUI=="))
+    yield "1-two-signatures", "FIELD", bundle(set_at("dsseEnvelope.signatures", two))
+    yield "1-payload-is-a-number", "FIELD", bundle(set_at(body, 1))
+    yield "1-keyid-in-hexadecimal", "FIELD", bundle(set_at("dsseEnvelope.signatures.0.keyid", "ab" * 32))
+    yield "1-base64-of-the-web", "FIELD", bundle(set_at(sig, "-_-_"))
+    yield "1-base64-without-padding", "BASE64", bundle(set_at(sig, "QQ"))
+    yield "1-base64-unused-bits", "BASE64", bundle(set_at(sig, "QR=="))
+    yield "1-base64-too-much-padding", "BASE64", bundle(set_at(sig, "QUI=="))
     hint = STRANGER.public.keyid
-    yield "1-hint-of-another-key", 1, "HINT", bundle(set_at("verificationMaterial.publicKey.hint", hint))
+    yield "1-hint-of-another-key", "HINT", bundle(set_at("verificationMaterial.publicKey.hint", hint))
     other: Any = make_statement()
     other["predicate"]["environment"]["verifier"] = "9"
     both = policy(keys=(RELEASE, SECOND), threshold=2)
-    yield "1-two-payloads", 1, "PAYLOAD_DIFFERS", {SECOND_PROOF: sign(other, SECOND), **both}
+    yield "1-two-payloads", "PAYLOAD_DIFFERS", {SECOND_PROOF: sign(other, SECOND), **both}
 
-    yield "2-stranger", 2, "UNKNOWN_KEY", {PROOF: sign(make_statement(), STRANGER)}
-    yield "2-key-withdrawn-by-newer-policy", 2, "UNKNOWN_KEY", policy(keys=(SECOND,))
+    yield "2-stranger", "UNKNOWN_KEY", {PROOF: sign(make_statement(), STRANGER)}
+    yield "2-key-withdrawn-by-newer-policy", "UNKNOWN_KEY", policy(keys=(SECOND,))
     text = json.loads(GOOD)["dsseEnvelope"]["payload"]
     tampered = _swapped_base64(text, '"certified_inputs":3481', '"certified_inputs":3480')
-    yield "2-tampered-payload", 2, "BAD_SIGNATURE", bundle(set_at(body, tampered))
+    yield "2-tampered-payload", "BAD_SIGNATURE", bundle(set_at(body, tampered))
     renamed = _swapped_base64(text, "p59-seed0", "p59-seed1")
-    yield "2-tampered-subject", 2, "BAD_SIGNATURE", bundle(set_at(body, renamed))
-    yield (
-        "2-swapped-payload-type",
-        2,
-        "BAD_SIGNATURE",
-        bundle(set_at("dsseEnvelope.payloadType", "text/plain")),
-    )
-    yield "2-empty-payload-type", 2, "BAD_SIGNATURE", bundle(set_at("dsseEnvelope.payloadType", ""))
+    yield "2-tampered-subject", "BAD_SIGNATURE", bundle(set_at(body, renamed))
+    yield "2-swapped-payload-type", "BAD_SIGNATURE", bundle(set_at("dsseEnvelope.payloadType", "text/plain"))
+    yield "2-empty-payload-type", "BAD_SIGNATURE", bundle(set_at("dsseEnvelope.payloadType", ""))
     good = canonical.encode(make_statement())
-    yield "2-empty-signature", 2, "BAD_SIGNATURE", forged(b"")
-    yield "2-zero-signature", 2, "BAD_SIGNATURE", forged(bytes.fromhex("3006020100020100"))
-    yield "2-signature-is-not-der", 2, "BAD_SIGNATURE", forged(b"\x30\x80\x02\x01\x01\x02\x01\x01\x00\x00")
-    yield "2-signature-as-in-jose", 2, "BAD_SIGNATURE", forged(_raw_signature())
-    yield "2-signature-with-the-larger-s", 2, "BAD_SIGNATURE", forged(_other_s())
-    yield "2-signature-over-payload-alone", 2, "BAD_SIGNATURE", forged(RELEASE.sign(good))
+    yield "2-empty-signature", "BAD_SIGNATURE", forged(b"")
+    yield "2-zero-signature", "BAD_SIGNATURE", forged(bytes.fromhex("3006020100020100"))
+    yield "2-signature-is-not-der", "BAD_SIGNATURE", forged(b"\x30\x80\x02\x01\x01\x02\x01\x01\x00\x00")
+    yield "2-signature-as-in-jose", "BAD_SIGNATURE", forged(_raw_signature())
+    yield "2-signature-with-the-larger-s", "BAD_SIGNATURE", forged(_other_s())
+    yield "2-signature-over-payload-alone", "BAD_SIGNATURE", forged(RELEASE.sign(good))
     encoded = pre_authentication_encoding(PAYLOAD_TYPE, good)
-    yield "2-stranger-under-known-name", 2, "BAD_SIGNATURE", forged(STRANGER.sign(encoded))
-    yield (
-        "2-signature-with-extra-byte",
-        2,
-        "BAD_SIGNATURE",
-        forged(RELEASE.sign(encoded) + b"\0"),
-    )
+    yield "2-stranger-under-known-name", "BAD_SIGNATURE", forged(STRANGER.sign(encoded))
+    yield "2-signature-with-extra-byte", "BAD_SIGNATURE", forged(RELEASE.sign(encoded) + b"\0")
     replayed = pre_authentication_encoding("text/plain", good)
-    yield "2-signature-for-another-type", 2, "BAD_SIGNATURE", forged(RELEASE.sign(replayed))
+    yield "2-signature-for-another-type", "BAD_SIGNATURE", forged(RELEASE.sign(replayed))
     yield (
         "2-ed25519-signature-of-another-text",
-        2,
         "BAD_SIGNATURE",
         {**forged(SECOND.sign(good), SECOND.public.keyid), **policy(keys=(SECOND,))},
     )
     broken = Bundle(good, PAYLOAD_TYPE, SECOND.public.keyid, bytes(64))
     yield (
         "2-one-good-signature-one-broken",
-        2,
         "BAD_SIGNATURE",
         {SECOND_PROOF: encode_bundle(broken), **policy(keys=(RELEASE, SECOND))},
     )
-    yield "2-one-of-two", 2, "THRESHOLD", both
-    yield "2-same-key-twice", 2, "THRESHOLD", {SECOND_PROOF: GOOD, **both}
-    yield (
-        "2-second-is-a-stranger",
-        2,
-        "THRESHOLD",
-        {SECOND_PROOF: sign(make_statement(), STRANGER), **both},
-    )
+    yield "2-one-of-two", "THRESHOLD", both
+    yield "2-same-key-twice", "THRESHOLD", {SECOND_PROOF: GOOD, **both}
+    yield "2-second-is-a-stranger", "THRESHOLD", {SECOND_PROOF: sign(make_statement(), STRANGER), **both}
 
-    yield "3-plain-text", 3, "PAYLOAD_TYPE", payload(good, "text/plain")
-    yield "3-other-case", 3, "PAYLOAD_TYPE", payload(good, "application/vnd.In-Toto+json")
-    yield "3-with-parameter", 3, "PAYLOAD_TYPE", payload(good, PAYLOAD_TYPE + ";v=1")
+    yield "3-plain-text", "PAYLOAD_TYPE", payload(good, "text/plain")
+    yield "3-other-case", "PAYLOAD_TYPE", payload(good, "application/vnd.In-Toto+json")
+    yield "3-with-parameter", "PAYLOAD_TYPE", payload(good, PAYLOAD_TYPE + ";v=1")
 
-    yield "4-not-json", 4, "JSON", payload(b"hello")
-    yield "4-not-an-object", 4, "FIELD", payload(b"[]")
-    yield "4-white-space", 4, "NOT_CANONICAL", payload(good + b" ")
-    yield (
-        "4-duplicate",
-        4,
-        "JSON",
-        payload(good.replace(b'"predicate":', b'"predicate":{},"predicate":')),
-    )
-    yield "4-float", 4, "JSON", payload(good.replace(b'"p":59', b'"p":59.0', 1))
-    yield (
-        "4-statement-of-version-0.1",
-        4,
-        "STATEMENT_TYPE",
-        signed(set_at("_type", "https://in-toto.io/Statement/v0.1")),
-    )
-    yield (
-        "4-provenance",
-        4,
-        "PREDICATE_TYPE",
-        signed(set_at("predicateType", "https://slsa.dev/provenance/v1")),
-    )
+    yield "4-not-json", "JSON", payload(b"hello")
+    yield "4-not-an-object", "FIELD", payload(b"[]")
+    yield "4-white-space", "NOT_CANONICAL", payload(good + b" ")
+    yield "4-duplicate", "JSON", payload(good.replace(b'"predicate":', b'"predicate":{},"predicate":'))
+    yield "4-float", "JSON", payload(good.replace(b'"p":59', b'"p":59.0', 1))
+    yield "4-statement-of-version-0.1", "STATEMENT_TYPE", signed(set_at("_type", "https://in-toto.io/Statement/v0.1"))
+    yield "4-provenance", "PREDICATE_TYPE", signed(set_at("predicateType", "https://slsa.dev/provenance/v1"))
     newer = PREDICATE_TYPE.replace("/v2", "/v3")
-    yield "4-newer-predicate", 4, "PREDICATE_TYPE", signed(set_at("predicateType", newer))
+    yield "4-newer-predicate", "PREDICATE_TYPE", signed(set_at("predicateType", newer))
     allowed = policy_text().replace(f'["{PREDICATE_TYPE}"]', f'["{newer}"]').encode()
-    yield "4-not-allowed-by-policy", 4, "PREDICATE_TYPE", {"policy.toml": allowed}
+    yield "4-not-allowed-by-policy", "PREDICATE_TYPE", {"policy.toml": allowed}
     yield (
         "4-allowed-but-unknown",
-        4,
         "PREDICATE_TYPE",
-        {
-            "policy.toml": allowed,
-            **signed(set_at("predicateType", newer)),
-        },
+        {"policy.toml": allowed, **signed(set_at("predicateType", newer))},
     )
-    yield "4-unknown-field", 4, "FIELD", signed(set_at("predicate.extra", 1))
-    yield "4-unknown-field-in-conclusion", 4, "FIELD", signed(set_at("predicate.conclusion.extra", 1))
-    yield "4-missing-field", 4, "FIELD", signed(delete_at("predicate.certificateDigest"))
-    yield "4-no-subject", 4, "FIELD", signed(set_at("subject", []))
+    yield "4-unknown-field", "FIELD", signed(set_at("predicate.extra", 1))
+    yield "4-unknown-field-in-conclusion", "FIELD", signed(set_at("predicate.conclusion.extra", 1))
+    yield "4-missing-field", "FIELD", signed(delete_at("predicate.certificateDigest"))
+    yield "4-no-subject", "FIELD", signed(set_at("subject", []))
     subject = {"name": MODEL_NAME, "digest": {"sha256": "0" * 64}}
-    yield "4-two-subjects", 4, "FIELD", signed(set_at("subject", [subject, subject]))
-    yield "4-digest-of-another-kind", 4, "FIELD", signed(set_at("subject.0.digest", {"md5": "0" * 32}))
-    yield "4-digest-in-capitals", 4, "FIELD", signed(set_at("subject.0.digest.sha256", "A" * 64))
+    yield "4-two-subjects", "FIELD", signed(set_at("subject", [subject, subject]))
+    yield "4-digest-of-another-kind", "FIELD", signed(set_at("subject.0.digest", {"md5": "0" * 32}))
+    yield "4-digest-in-capitals", "FIELD", signed(set_at("subject.0.digest.sha256", "A" * 64))
     for name, text in (
         ("parent", "../p59-seed0.safetensors"),
         ("absolute", "/models/p59-seed0.safetensors"),
@@ -321,45 +278,33 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("suffix", "p59-seed0.pt"),
         ("long", "a" * 200 + ".safetensors"),
     ):
-        yield f"4-name-{name}", 4, "FIELD", signed(set_at("subject.0.name", text))
+        yield f"4-name-{name}", "FIELD", signed(set_at("subject.0.name", text))
     yield (
         "4-mantissa-of-1000-digits",
-        4,
         "FIELD",
         signed(set_at("predicate.conclusion.accuracy.min_margin.mantissa", "9" * 1000)),
     )
     yield (
         "4-exponent-of-a-million",
-        4,
         "FIELD",
         signed(set_at("predicate.conclusion.accuracy.min_margin.exponent", 10**6)),
     )
 
-    yield "5-renamed-model", 5, "MODEL_NAME", {"model_name": b"p59-seed1.safetensors"}
-    yield "5-another-model", 5, "MODEL_DIGEST", {"model": MODEL + b"!"}
-    yield "5-another-claim", 5, "CLAIM_DIGEST", {"claim.json": make_claim(certified_inputs=1)}
-    yield "5-reformatted-claim", 5, "CLAIM_DIGEST", {"claim.json": make_claim() + b"\n"}
-    yield "5-another-certificate", 5, "CERTIFICATE_DIGEST", {"certificate.json": make_certificate(margin=9)}
-    yield (
-        "5-claim-rewritten-in-proof",
-        5,
-        "CLAIM_TEXT",
-        signed(set_at("predicate.claim.certified_inputs", 3000)),
-    )
+    yield "5-renamed-model", "MODEL_NAME", {"model_name": b"p59-seed1.safetensors"}
+    yield "5-another-model", "MODEL_DIGEST", {"model": MODEL + b"!"}
+    yield "5-another-claim", "CLAIM_DIGEST", {"claim.json": make_claim(certified_inputs=1)}
+    yield "5-reformatted-claim", "CLAIM_DIGEST", {"claim.json": make_claim() + b"\n"}
+    yield "5-another-certificate", "CERTIFICATE_DIGEST", {"certificate.json": make_certificate(margin=9)}
+    yield "5-claim-rewritten-in-proof", "CLAIM_TEXT", signed(set_at("predicate.claim.certified_inputs", 3000))
     elsewhere = make_claim(b"another model")
     yield (
         "5-claim-about-another-model",
-        5,
         "CLAIM_TEXT",
-        {
-            "claim.json": elsewhere,
-            **signed(lambda s: _reclaim(s, elsewhere)),
-        },
+        {"claim.json": elsewhere, **signed(lambda s: _reclaim(s, elsewhere))},
     )
 
     yield (
         "5-claim-is-not-json",
-        5,
         "JSON",
         {
             "claim.json": b"all of it",
@@ -368,31 +313,19 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
     )
 
     part = "predicate.conclusion"
-    yield (
-        "6-fewer-inputs-than-claimed",
-        6,
-        "CONCLUSION",
-        signed(set_at(f"{part}.accuracy.certified_inputs", 3480)),
-    )
-    yield (
-        "6-other-semantics-than-claimed",
-        6,
-        "CONCLUSION",
-        signed(set_at(f"{part}.accuracy.semantics", "real")),
-    )
-    yield "6-conclusion-on-another-model", 6, "CONCLUSION", signed(set_at(f"{part}.model.sha256", "0" * 64))
+    yield "6-fewer-inputs-than-claimed", "CONCLUSION", signed(set_at(f"{part}.accuracy.certified_inputs", 3480))
+    yield "6-other-semantics-than-claimed", "CONCLUSION", signed(set_at(f"{part}.accuracy.semantics", "real"))
+    yield "6-conclusion-on-another-model", "CONCLUSION", signed(set_at(f"{part}.model.sha256", "0" * 64))
     yield (
         "6-conclusion-from-another-certificate",
-        6,
         "CONCLUSION",
         signed(set_at(f"{part}.certificate.sha256", "0" * 64)),
     )
-    yield "6-other-strategy-than-claimed", 6, "CONCLUSION", signed(set_at(f"{part}.accuracy.strategy", "exact"))
-    yield "6-more-explained-than-all", 6, "FIELD", signed(set_at(f"{part}.accuracy.explained_inputs", 3482))
+    yield "6-other-strategy-than-claimed", "CONCLUSION", signed(set_at(f"{part}.accuracy.strategy", "exact"))
+    yield "6-more-explained-than-all", "FIELD", signed(set_at(f"{part}.accuracy.explained_inputs", 3482))
     unreadable = b"no model file"
     yield (
         "6-model-file-without-metadata",
-        6,
         "POLICY",
         {
             "model": unreadable,
@@ -401,22 +334,16 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
             **policy(rule('layout = ["a b"]')),
         },
     )
-    yield "6-more-than-all-inputs", 6, "FIELD", signed(set_at(f"{part}.accuracy.certified_inputs", 3482))
+    yield "6-more-than-all-inputs", "FIELD", signed(set_at(f"{part}.accuracy.certified_inputs", 3482))
     same = [{"frequency": 3}, {"frequency": 3}]
     yield (
         "6-frequency-twice",
-        6,
         "FIELD",
         signed(lambda s: [q.update(same[0]) for q in s["predicate"]["conclusion"]["quadrature"]]),
     )
-    yield "6-no-rule", 6, "NO_RULE", policy(RULES.replace("p59-*", "p113-*"))
-    yield "6-excepted", 6, "NO_RULE", policy(RULES + 'except = ["*-seed0"]\n')
-    yield (
-        "6-rule-without-accuracy",
-        6,
-        "NO_RULE",
-        policy('[[rules]]\nmodels = ["*"]\nsemantics = ["binary32"]\n'),
-    )
+    yield "6-no-rule", "NO_RULE", policy(RULES.replace("p59-*", "p113-*"))
+    yield "6-excepted", "NO_RULE", policy(RULES + 'except = ["*-seed0"]\n')
+    yield "6-rule-without-accuracy", "NO_RULE", policy('[[rules]]\nmodels = ["*"]\nsemantics = ["binary32"]\n')
     for name, line in (
         ("margin", 'min_margin = "1.5000000000000000000000000001"'),
         ("quadrature", 'max_relative_quadrature_bound = "38/128"'),
@@ -431,11 +358,10 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("gap-error", 'max_gap_error = "2/16"'),
         ("relative-margin", 'min_relative_margin = "1/29"'),
     ):
-        yield f"6-newer-policy-{name}", 6, "POLICY", policy(rule(line))
+        yield f"6-newer-policy-{name}", "POLICY", policy(rule(line))
     weak_claim, weak = make_claim(certified_inputs=3400), make_certificate(3400, margin=-1)
     yield (
         "6-not-all-inputs",
-        6,
         "POLICY",
         {
             "claim.json": weak_claim,
@@ -444,17 +370,13 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         },
     )
     two_rules = rule("") + rule('min_margin = "2"')
-    yield "6-second-rule", 6, "POLICY", policy(two_rules)
+    yield "6-second-rule", "POLICY", policy(two_rules)
 
     poor = make_certificate(3000)
     yield (
         "7-certificate-does-not-prove-it",
-        7,
         "REJECTED",
-        {
-            "certificate.json": poor,
-            **signed(lambda s: _recertify(s, poor)),
-        },
+        {"certificate.json": poor, **signed(lambda s: _recertify(s, poor))},
     )
     for name, path, value in (
         ("margin", "accuracy.min_margin.mantissa", "4"),
@@ -463,11 +385,11 @@ def reject_cases() -> Iterator[tuple[str, int, str, Files]]:
         ("lemmas", "lemmas", {"A": "accuracy"}),
         ("cost", "cost.by_step.arcs", 1),
     ):
-        yield f"7-other-{name}", 7, "DIFFERENT", signed(set_at(f"{part}.{path}", value))
+        yield f"7-other-{name}", "DIFFERENT", signed(set_at(f"{part}.{path}", value))
     interval = [{"mantissa": "1", "exponent": 0}] * 2
     exact = {"true_min_margin": interval, "max_deviation": interval, "wrong_inputs": 0, "wrong": []}
-    yield "7-exact-fields", 7, "DIFFERENT", signed(lambda s: s["predicate"]["conclusion"]["accuracy"].update(exact))
-    yield "4-some-exact-fields", 4, "FIELD", signed(set_at(f"{part}.accuracy.true_min_margin", interval))
+    yield "7-exact-fields", "DIFFERENT", signed(lambda s: s["predicate"]["conclusion"]["accuracy"].update(exact))
+    yield "4-some-exact-fields", "FIELD", signed(set_at(f"{part}.accuracy.true_min_margin", interval))
 
 
 def _reclaim(statement: Any, claim: bytes) -> None:
@@ -556,8 +478,8 @@ def corpus() -> dict[str, bytes]:
         for name, data in replaced.items():
             files[f"{folder}/{name}"] = data
 
-    for case, step, reason, replaced in reject_cases():
-        add(f"reject/{case}", {"step": step, "reason": reason}, replaced)
+    for case, reason, replaced in reject_cases():
+        add(f"reject/{case}", {"step": int(case[0]), "reason": reason}, replaced)
     for case, expected, replaced in accept_cases():
         add(f"accept/{case}", expected, replaced)
     for case, replaced in survive_cases():

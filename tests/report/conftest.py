@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from verifier.report.case import explained_case, read_model_bytes
+from verifier.report.case import read_case
 from verifier.report.figures import View
 from verifier.report.mechanism import read_mechanism
 
@@ -15,5 +15,5 @@ MODEL = Path(__file__).resolve().parents[2] / "models" / "pizza-p23.safetensors"
 
 @pytest.fixture(scope="session")
 def view() -> View:
-    case = explained_case(read_model_bytes(MODEL))
+    case = read_case(MODEL, fresh=True)
     return View(case, read_mechanism(case), (3, 8))

@@ -12,7 +12,7 @@ from tests.shipped import MODELS
 from verifier import cli
 from verifier.commands.plot import NAMES
 from verifier.kernel.substitution import substituted
-from verifier.report.case import explained_case, read_model_bytes
+from verifier.report.case import read_case
 from verifier.report.figures import FIGURES, View, render
 from verifier.report.mechanism import read_mechanism
 from verifier.report.page import page
@@ -44,7 +44,7 @@ def test_the_page_loads_nothing_and_has_the_kernel_s_numbers(view: View) -> None
 
 def test_a_deformed_closed_form_is_drawn_as_it_is_proved() -> None:
     """The page's waves give a form that every logit is within E(δ) of, and not much nearer to."""
-    case = explained_case(read_model_bytes(MODELS / "pizza-p59-three.safetensors"))
+    case = read_case(MODELS / "pizza-p59-three.safetensors", fresh=True)
     text = page(View(case, read_mechanism(case), (3, 8)))
     assert "The waves of the closed form over the outputs are deformed" in text
     found = re.search(r'id="data">(.*?)</script>', text, re.DOTALL)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from verifier.cli import FAILED, OK
-from verifier.commands.verify import read_input
 from verifier.console import add_output_arguments, emit_json, print_table, say
 from verifier.errors import InputError
+from verifier.files import read_input
 
 if TYPE_CHECKING:
     from verifier.audit import Check

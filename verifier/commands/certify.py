@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,10 +14,9 @@ from verifier.cli import BAD_INPUT, FAILED, OK
 from verifier.commands.check import add_claim_arguments, complain, request
 from verifier.commands.import_ import add_source_arguments, read_source
 from verifier.console import add_output_arguments, emit_json, progress, say, wrapped
-from verifier.errors import InputError, one_line
+from verifier.errors import InputError, VerifierError, one_line
 
 if TYPE_CHECKING:
-    from verifier.formats import ImportedModel
     from verifier.proof.keys import PublicKey, SigningKey
     from verifier.proof.policy import Policy
     from verifier.prove import Observer
@@ -79,6 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
         if entry.message:
             complain(entry.message)
         entries.append(entry)
+    order = [job.path for job in jobs]
+    entries.sort(key=lambda entry: order.index(entry.path))
     _print(entries, arguments)
     return max(entry.code for entry in entries)
 
@@ -117,6 +117,7 @@ class _Signer:
 
 def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     from verifier import prove, store
+    from verifier.files import read_input
     from verifier.kernel import limits
 
     asked = request(arguments)
@@ -128,7 +129,7 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     if arguments.claim is not None:
         if len(models) > 1:
             raise InputError("--claim", "", "is about one model, and several are named")
-        claim = arguments.claim, prove.read_file(arguments.claim, limits.CLAIM_BYTES)
+        claim = arguments.claim, read_input(arguments.claim, limits.CLAIM_BYTES)
     names: dict[str, Path] = {}
     for path in models:
         name = prove.name_of(path)
@@ -146,7 +147,7 @@ def _jobs(arguments: argparse.Namespace, signer: _Signer) -> list[Job]:
     share = prove.MARGIN_SHARE if arguments.margin_share is None else arguments.margin_share
     if not 0 <= share <= 1:
         raise InputError("--margin-share", "", f"must be from 0 to 1, not {share}")
-    read = partial(_read, arguments)
+    read = partial(read_source, arguments=arguments)
     return [store.Job(path, read, asked, claim, share, out / name, policies) for name, path in names.items()]
 
 
@@ -161,55 +162,34 @@ def models_in(paths: list[Path]) -> list[Path]:
     return models
 
 
-def _policy(out: Path) -> Path | None:
-    """The policy beside the proofs, if there is one."""
-    path = out / "policy.toml"
-    return path if path.is_file() else None
-
-
-def _read(arguments: argparse.Namespace, path: Path) -> ImportedModel:
-    return read_source(path, arguments)
-
-
 def _attempts(jobs: list[Job], arguments: argparse.Namespace) -> Iterator[tuple[Job, Prepared | Exception]]:
-    """Prepare every job, in order, with as many processes as were asked for."""
+    """Prepare every job, with as many processes as were asked for; as they are done."""
     quiet = arguments.quiet or arguments.json
     if min(arguments.jobs, len(jobs)) == 1:
         for job in jobs:
             with progress(quiet=quiet) as observe:
-                attempt = _attempt(job, observe if len(jobs) == 1 else _named(job, observe))
+                attempt = _attempt(job, observe=observe if len(jobs) == 1 else _named(job, observe))
             yield job, attempt
         return
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
+    from concurrent.futures import BrokenExecutor
 
-    # Spawned, since a fork would copy the threads of the progress display.
-    pool = ProcessPoolExecutor(min(arguments.jobs, len(jobs)), get_context("spawn"), _die_quietly)
-    with pool, progress(quiet=quiet) as observe:
-        futures = [pool.submit(_attempt, job) for job in jobs]
-        try:
-            for done, (job, future) in enumerate(zip(jobs, futures, strict=True)):
-                observe(f"certify, {arguments.jobs} at a time", done, len(jobs))
-                try:
-                    yield job, future.result()
-                except BrokenProcessPool:
-                    yield job, InputError(job.path, "", "its process died; is there enough memory?")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    from verifier.sweeps import each
 
-
-def _die_quietly() -> None:
-    """Let an interruption end a worker without a traceback; the parent says what happened."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with progress(quiet=quiet) as observe:
+        for done, (job, attempt) in enumerate(each(_attempt, jobs, None, min(arguments.jobs, len(jobs)))):
+            observe(f"certify, {arguments.jobs} at a time", done, len(jobs))
+            if isinstance(attempt, BrokenExecutor):
+                attempt = InputError(job.path, "", "its process died; is there enough memory?")
+            elif isinstance(attempt, Exception) and not isinstance(attempt, VerifierError):
+                raise attempt
+            yield job, attempt
 
 
 def _named(job: Job, observe: Observer) -> Observer:
     return lambda step, done, total: observe(f"{job.folder.name}: {step}", done, total)
 
 
-def _attempt(job: Job, observe: Observer | None = None) -> Prepared | Exception:
+def _attempt(job: Job, attempt: int = 1, observe: Observer | None = None) -> Prepared | Exception:
     """One job, with its expected failures as values: one model must not stop the others."""
     from verifier import prove, store
 
@@ -303,8 +283,8 @@ def _sign(job: Job, prepared: Prepared, names: dict[str, str], signer: _Signer) 
     store.require_writable(folder, tuple(names.values()))
     removed = store.store(folder, {name: contents[kind] for kind, name in names.items()})
     notes = [f"removed {folder / name}, which signed the proof that was replaced" for name in removed]
-    policy = _policy(folder.parent)
-    if policy is not None and key.public.keyid not in read_policy(policy).keys:
+    policy = folder.parent / "policy.toml"
+    if policy.is_file() and key.public.keyid not in read_policy(policy).keys:
         notes.append(f"{policy} does not name this key, so that `verifier gate` will not accept the proof")
     return key.public.keyid, tuple(notes)
 

@@ -62,17 +62,16 @@ def request(arguments: argparse.Namespace) -> Request:
 
 def run(arguments: argparse.Namespace) -> int:
     from verifier import prove
+    from verifier.files import read_input
     from verifier.kernel import limits
     from verifier.results import Result, document, show
 
     asked = request(arguments)
     with progress(quiet=arguments.quiet or arguments.json) as observe:
         source = prove.read_native(arguments.model)
-        certificate = prove.read_file(arguments.certificate, limits.CERTIFICATE_BYTES)
-        if arguments.claim is None:
-            claim = asked.claims(source)[0]
-        else:
-            claim = prove.read_file(arguments.claim, limits.CLAIM_BYTES)
+        certificate = read_input(arguments.certificate, limits.CERTIFICATE_BYTES)
+        named: Path | None = arguments.claim
+        claim = asked.claims(source)[0] if named is None else read_input(named, limits.CLAIM_BYTES)
         paths = {
             "model": arguments.model,
             "claim": arguments.claim or "claim",

@@ -107,7 +107,8 @@ def _replaced(use: AttentionUse) -> dict[str, object]:
 
 def _print(case: Case, m: Mechanism) -> None:
     from verifier.kernel.operation import words
-    from verifier.report.numbers import BUDGET_WORDS, at_least, at_most, budget_totals
+    from verifier.report.numbers import at_least, at_most, budget_totals
+    from verifier.results import BUDGET_NAMES
 
     conclusion = case.checked.conclusion
     stored = f"{case.folder}/certificate.json" if case.folder else "a new certificate (not stored)"
@@ -173,7 +174,7 @@ def _print(case: Case, m: Mechanism) -> None:
         facts.append(("deformed", f"{at_most(form.deformation)}: added to its pure cosines, at most; {share}"))
     print_table(("", ""), facts, title="The closed form (proved)", align="ll")
     say()
-    budget = [(BUDGET_WORDS.get(name, name), at_most(value)) for name, value in budget_totals(conclusion).items()]
+    budget = [(BUDGET_NAMES[name], at_most(value)) for name, value in budget_totals(conclusion).items()]
     pure = form.deformation is None
     together = "all together, at any one input" if pure else "left by the deformed form, at any one input"
     budget.append((together, at_most(conclusion.logits.max_error)))

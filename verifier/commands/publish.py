@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from verifier.cli import OK
-from verifier.commands.verify import add_proof_arguments, read_input, verify_files
+from verifier.commands.verify import add_proof_arguments, verify_files
 from verifier.console import add_output_arguments, emit_json, say
 from verifier.errors import InputError
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from verifier.files import write_atomically
+    from verifier.files import read_input, write_atomically
     from verifier.proof import canonical
     from verifier.proof.envelope import MAX_BUNDLE_BYTES, encode_bundle, seal
     from verifier.proof.keys import signing_key

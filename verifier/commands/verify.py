@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from verifier.files import read_input
     from verifier.proof.envelope import MAX_BUNDLE_BYTES
     from verifier.proof.policy import read_policy
     from verifier.proof.reasons import VerificationError
@@ -91,6 +92,7 @@ def verify_files(arguments: argparse.Namespace, bundles: list[bytes], policy: Po
 
     **Raises** `InputError`; `VerificationError`.
     """
+    from verifier.files import read_input
     from verifier.kernel import limits
     from verifier.proof import gate
     from verifier.proof.verify import verify
@@ -127,21 +129,6 @@ def _countersign(out: Path, bundle: bytes, key_path: Path | None) -> str:
     key = signing_key(key_path)
     write_atomically(out, countersign(decode_bundle(bundle), key))
     return key.public.keyid
-
-
-def read_input(path: Path, limit: int) -> bytes:
-    """The bytes of a file named on the command line.
-
-    **Raises** `InputError`.
-    """
-    from verifier.files import FileError, read_limited
-
-    try:
-        return read_limited(path, limit)
-    except FileError as error:
-        raise InputError(path, "", str(error)) from None
-    except OSError as error:
-        raise InputError(path, "", error.strerror or "cannot be read") from None
 
 
 def _print(

@@ -1,5 +1,5 @@
 """The explainer: a certificate for a folded circuit (untrusted; float64, numpy only)."""
 
-from verifier.explainer.explanation import Figures, describe, explain, figures
+from verifier.explainer.explanation import describe, explain
 
-__all__ = ["Figures", "describe", "explain", "figures"]
+__all__ = ["describe", "explain"]

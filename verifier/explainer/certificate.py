@@ -46,25 +46,6 @@ def encode(
     return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode("ascii")
 
 
-def decode(r: Reading, certificate: bytes) -> tuple[list[Family], Array, dict[int, Indices], Deformation | None]:
-    """What a certificate says, in floating point; of this package's own certificates only."""
-    document: dict[str, Any] = json.loads(certificate)
-    unit = document["amplitude_exponent"] - r.exponent
-    families = []
-    for f in document["families"]:
-        neurons, amplitude, phase = (np.array(x) for x in zip(*f["members"], strict=True))
-        alpha = np.ldexp(amplitude.astype(float), unit)
-        theta = np.array([f["dc"], *(x for row in f["profile"] for x in row)]) * 2.0**-PROFILE_BITS
-        families.append(Family(f["frequency"], theta, f["outputs"], neurons, alpha, phase * 2.0**-PHASE_BITS))
-    orders = {item["frequency"]: np.array(item["neurons"], dtype=np.int64) for item in document["others"]}
-    deformation, given = None, document.get("deformation")
-    if given is not None:
-        constant = np.ldexp(np.array(given["constant"], dtype=float), given["exponent"] - r.exponent - r.out_exponent)
-        waves = {x["frequency"]: np.array(x["cosine"]) + 1j * np.array(x["sine"]) for x in given["waves"]}
-        deformation = Deformation(constant, {j: w * 2.0**-BITS for j, w in waves.items()})
-    return families, np.array(document["directions"]) * 2.0**-BITS, orders, deformation
-
-
 def _fixed(values: Array) -> list[int]:
     return [round(math.ldexp(x, BITS)) for x in values.tolist()]
 

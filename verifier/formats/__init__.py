@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from verifier.errors import InputError
+from verifier.files import read_input
 from verifier.formats import _check, _state, folded, mlp, native, transformerlens, zhong
 from verifier.formats._check import SelfCheck
 from verifier.formats._reading import (
@@ -26,6 +27,7 @@ from verifier.formats._reading import (
     softmax_reading,
 )
 from verifier.formats._state import State
+from verifier.kernel import limits
 from verifier.kernel.claim import TASKS
 from verifier.model import (
     FoldedCircuit,
@@ -34,7 +36,6 @@ from verifier.model import (
     assumptions_of,
     circuit_digest,
     encode,
-    read_bytes,
     require_valid,
 )
 from verifier.tensor_file import decode_tensors, looks_like_tensors
@@ -134,7 +135,7 @@ def import_file(
     options = _options(attention, layout, p, round_weights, operation)
     if form is not None and form not in FORMATS:
         raise InputError("--format", "", f"must be one of {', '.join(FORMATS)}, not {form!r}")
-    data = read_bytes(path)
+    data = read_input(path, limits.MODEL_BYTES)
     source = str(path)
     if config is None:
         config = _config_beside(path)

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from verifier.errors import InputError
-from verifier.files import read_limited
+from verifier.files import read_input
 from verifier.kernel.claim import ADDITION, MULTIPLICATION, SUBTRACTION
 
 SECTIONS = (
@@ -156,10 +156,7 @@ def read_configuration(path: Path) -> tuple[bytes, object]:
 
     **Raises** `InputError`.
     """
-    try:
-        data = read_limited(path, CONFIG_BYTES)
-    except OSError as error:
-        raise InputError(path, "", f"cannot be read: {error.strerror or error}") from None
+    data = read_input(path, CONFIG_BYTES)
 
     def refuse(text: str) -> NoReturn:
         raise ValueError(f"{text} is not a number")

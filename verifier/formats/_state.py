@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.errors import InputError
+from verifier.files import read_input
 from verifier.formats._settings import Settings, read_configuration
 from verifier.kernel.limits import MODEL_BYTES
-from verifier.model import read_bytes
 from verifier.tensor_file import decode_tensors
 
 WEIGHT_KEYS = ("model", "state_dict", "model_state_dict", "weights")
@@ -208,7 +208,7 @@ def from_live(
         raise InputError(name, "", f"must be a torch module or a state dict, not {type(source).__name__}")
     unwrapped = _unwrap(content, name)
     unwrapped.configurations.extend(configurations)
-    origin = None if file is None else file_origin(read_bytes(file), file)
+    origin = None if file is None else file_origin(read_input(file, MODEL_BYTES), file)
     return replace(_from_mapping(unwrapped, name, origin, config), module=_module(source, name))
 
 

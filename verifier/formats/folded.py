@@ -5,10 +5,7 @@ For two-layer MLPs on one-hot inputs, and for models folded elsewhere. The table
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from verifier.errors import InputError
 from verifier.formats._reading import Options
@@ -61,8 +58,3 @@ def read(state: State, options: Options) -> FoldedCircuit:
     )
     require_valid(circuit, source)
     return circuit
-
-
-def to_tables(circuit: FoldedCircuit) -> dict[str, NDArray[Any]]:
-    """The tables of a circuit by name, for `numpy.savez` or any safetensors writer."""
-    return {name: table.copy() for name, table in circuit.tensors.items()}

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from verifier.errors import InputError
-from verifier.exact import exact
+from verifier.exact import exact, rounded
 from verifier.formats._reading import Options, modulus_from, require_floats, unused_names
 from verifier.formats._settings import require_supported_network
 from verifier.formats._state import State
@@ -156,10 +156,10 @@ def _table(side: Array, embed: Array | None, bias: Array | None, p: int) -> Arra
     """What the tokens of one side add to the neurons, shape (n, p): as it is, or computed exactly and rounded once."""
     if embed is None and bias is None:
         return np.ascontiguousarray(side)
-    table = exact(side) if embed is None else exact(side) @ exact(embed.T)
+    table = exact(side) if embed is None else exact(side) * exact(embed.T)
     if bias is not None:
-        table = table + exact(bias[:, None]) @ exact(np.ones((1, p), np.float32))
-    return table.rounded()
+        table = table + exact(bias[:, None]) * exact(np.ones((1, p)))
+    return rounded(table)
 
 
 def _forward(layers: Layers, p: int) -> Forward:

@@ -43,7 +43,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from verifier.errors import InputError
-from verifier.files import FileError, read_limited, write_atomically
+from verifier.files import read_input, write_atomically
 
 Algorithm = Literal["ecdsa-p256", "ed25519"]
 ALGORITHMS: tuple[Algorithm, ...] = ("ecdsa-p256", "ed25519")
@@ -158,7 +158,7 @@ def read_public_key(path: Path) -> PublicKey:
 
     **Raises** `InputError`.
     """
-    return parse_public_key(_read(path), str(path))
+    return parse_public_key(read_input(path, MAX_KEY_BYTES), str(path))
 
 
 def read_signing_key(path: Path, ask: Callable[[str], str] | None = None) -> SigningKey:
@@ -170,7 +170,7 @@ def read_signing_key(path: Path, ask: Callable[[str], str] | None = None) -> Sig
     a wrong one.
     """
     source = str(path)
-    data = _read(path, private=True)
+    data = read_input(path, MAX_KEY_BYTES, private=True)
     if not data.startswith(_PRIVATE_HEADERS):
         raise InputError(source, "", "must be a private key in PKCS#8 PEM ('BEGIN PRIVATE KEY')")
     password = None
@@ -293,15 +293,6 @@ def new_passphrase(ask: Callable[[str], str] | None = None) -> bytes:
     if not value:
         raise InputError("passphrase", "", "must not be empty")
     return value.encode()
-
-
-def _read(path: Path, *, private: bool = False) -> bytes:
-    try:
-        return read_limited(path, MAX_KEY_BYTES, private=private)
-    except FileError as error:
-        raise InputError(str(path), "", str(error)) from None
-    except OSError as error:
-        raise InputError(str(path), "", error.strerror or "cannot be read") from None
 
 
 def _refuse_repository(path: Path) -> None:

@@ -50,7 +50,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NoReturn, cast
 
 from verifier.errors import InputError
-from verifier.files import FileError, read_limited
+from verifier.files import read_input, read_limited
 from verifier.kernel.claim import SEMANTICS, TASKS
 from verifier.proof.keys import MAX_KEY_BYTES, PublicKey, parse_public_key
 from verifier.proof.statement import Facts
@@ -200,13 +200,7 @@ def read_policy(path: Path) -> Policy:
 
     **Raises** `InputError` naming the field and the rule it breaks.
     """
-    try:
-        data = read_limited(path, MAX_POLICY_BYTES)
-    except FileError as error:
-        raise InputError(path, "", str(error)) from None
-    except OSError as error:
-        raise InputError(path, "", error.strerror or "cannot be read") from None
-    return parse_policy(data, str(path), path.parent)
+    return parse_policy(read_input(path, MAX_POLICY_BYTES), str(path), path.parent)
 
 
 def parse_policy(data: bytes, source: str, folder: Path | None = None) -> Policy:

@@ -101,17 +101,6 @@ def verify(
     return Verified(statement, facts, keyids, rechecked=True)
 
 
-def open_signed(bundles: Sequence[bytes], policy: Policy) -> tuple[Statement, tuple[str, ...]]:
-    """Steps 1 to 4 alone: what the policy's keys have signed, and which of them.
-
-    **Raises** `VerificationError`.
-    """
-    opened = _parse(bundles)
-    keyids = _verify_signatures(opened, policy)
-    _require_payload_type(opened[0].payload_type)
-    return _read_statement(opened[0].payload, policy), keyids
-
-
 def _parse(bundles: Sequence[bytes]) -> list[Bundle]:
     """Step 1."""
     if not 1 <= len(bundles) <= MAX_BUNDLES:

@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from verifier.errors import InputError
-from verifier.explainer import explain
-from verifier.files import read_limited
-from verifier.formats import import_file, native
-from verifier.kernel import Checked, Rejected, check, limits
+from verifier.files import read_input
+from verifier.formats import import_file
+from verifier.kernel import Checked, limits
 from verifier.kernel.certificate import Certificate, read_certificate
-from verifier.kernel.claim import FORMAT, modulus, read_claim
-from verifier.model import FoldedCircuit, Model, circuit_for, decode, encode
+from verifier.model import FoldedCircuit, circuit_for, decode
+from verifier.prove import (
+    SUFFIX,
+    Attempt,
+    Observer,
+    Outcome,
+    Request,
+    Source,
+    Unexplained,
+    ignore,
+    prove,
+    read_source,
+    run_kernel,
+)
 
-Observer = Callable[[str, int, int], None]
-CERTIFICATES, MODELS, SUFFIX = Path("certificates"), Path("models"), ".safetensors"
+CERTIFICATES, MODELS = Path("certificates"), Path("models")
 PROOF_BYTES = 1 << 26
-
-
-def ignore(step: str, done: int, total: int) -> None:
-    """An observer that does nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelBytes:
-    """A model as read: the file named, the bytes of the native file (which the theorem is about) and their digest.
-
-    `translated_from`: the format it was imported from; empty for a native file.
-    """
-
-    path: Path
-    name: str
-    data: bytes
-    sha256: str
-    translated_from: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +56,15 @@ class Case:
     **Fields**
 
     - `model`; `circuit`: folded, in float64, named such that the claim's task is addition.
-    - `certificate` and its `certificate_bytes`; `claim`, the bytes.
-    - `checked`: the conclusion, and arrays for pictures. `failure`: why the claim is not proved; empty when it is.
+    - `certificate` and its `certificate_bytes`; `checked`: the conclusion, and arrays for pictures.
+    - `failure`: why the claim is not proved; empty when it is.
     - `folder`: where the certificate lies; None when it was made now. `signed`: the proof beside it, if there is one.
     """
 
-    model: ModelBytes
+    model: Source
     circuit: FoldedCircuit
     certificate: Certificate
     certificate_bytes: bytes
-    claim: bytes
     checked: Checked
     failure: str
     folder: Path | None
@@ -105,83 +94,43 @@ def read_case(
     **Raises** `InputError`; also when the kernel could prove nothing at all.
     """
     if path.suffix == ".json":
-        read = read_model_bytes(model or _model_of(path))
-        return _stored_case(read, path, observe)
+        return _stored_case(_read_model(model or _model_of(path)), path, observe)
     if model is not None:
         raise InputError("--model", "", f"goes with a certificate, and {path} is a model")
-    read = read_model_bytes(path)
-    stored = certificates / read.name / "certificate.json"
-    if not fresh and stored.is_file() and read.sha256.encode() in _read(stored, limits.CERTIFICATE_BYTES):
-        return _stored_case(read, stored, observe)
-    return explained_case(read, observe)
+    source = _read_model(path)
+    stored = certificates / source.name / "certificate.json"
+    if not fresh and stored.is_file() and source.sha256.encode() in read_input(stored, limits.CERTIFICATE_BYTES):
+        return _stored_case(source, stored, observe)
+    return explained_case(source, prove(source, Request().claims(source), observe=observe))
 
 
-def read_model_bytes(path: Path | str) -> ModelBytes:
-    """A native model file as it is; another checkpoint translated.
+def _read_model(path: Path) -> Source:
+    return read_source(path, import_file)
 
-    **Raises** `InputError`.
+
+def explained_case(source: Source, attempt: Attempt) -> Case:
+    """A case whose certificate was made now.
+
+    **Raises** `Unexplained` when nothing was proved.
     """
-    path = Path(path)
-    imported = import_file(path)
-    name = path.name.removesuffix(SUFFIX) if path.name.endswith(SUFFIX) else path.stem
-    own = imported.format == native.FORMAT
-    data = _read(path, limits.MODEL_BYTES) if own else encode(imported.model)
-    return ModelBytes(path, name, data, hashlib.sha256(data).hexdigest(), "" if own else imported.format)
+    return _case(source, attempt.certificate, attempt.outcome, None)
 
 
-def explained_case(read: ModelBytes, observe: Observer = ignore, *, certificate: bytes | None = None) -> Case:
-    """A case with a certificate made now, or with the one given: every input, binary32, linear and else exact.
-
-    **Raises** `InputError`.
-    """
-    observe("explain", 0, 1)
-    model = decode(read.data, str(read.path))
-    circuit, own = circuit_for(model.task, model)
-    data = explain(circuit, read.sha256, activations=own) if certificate is None else certificate
-    case = _case(read, circuit, data, every_input(read, model, "linear"), None, observe)
-    second = "exact" if own is None else "semi-linear"
-    return case if case.proved else _case(read, circuit, data, every_input(read, model, second), None, observe)
+def _stored_case(source: Source, path: Path, observe: Observer) -> Case:
+    data, claim = read_input(path, limits.CERTIFICATE_BYTES), path.parent / "claim.json"
+    every_input = Request(strategy="linear").claims(source)[0]
+    claimed = read_input(claim, limits.CLAIM_BYTES) if claim.is_file() else every_input
+    paths = {"model": source.path, "claim": claim, "certificate": path}
+    return _case(source, data, run_kernel(paths, source.data, claimed, data, observe), path.parent)
 
 
-def every_input(read: ModelBytes, model: Model | FoldedCircuit, strategy: str) -> bytes:
-    """The claim that every input is certified, executed in binary32."""
-    claim = {
-        "format": FORMAT,
-        "task": model.task,
-        "p": model.p,
-        "model_sha256": read.sha256,
-        "strategy": strategy,
-        "semantics": "binary32",
-        "certified_inputs": modulus(model.task, model.p) ** 2,
-    }
-    return (json.dumps(claim, indent=1) + "\n").encode("ascii")
-
-
-def _stored_case(read: ModelBytes, path: Path, observe: Observer) -> Case:
-    model = decode(read.data, str(read.path))
-    data, claim = _read(path, limits.CERTIFICATE_BYTES), path.parent / "claim.json"
-    claimed = _read(claim, limits.CLAIM_BYTES) if claim.is_file() else every_input(read, model, "linear")
-    try:
-        circuit = circuit_for(read_claim(claimed).task, model)[0]
-    except Rejected as error:
-        raise InputError(claim, "", str(error)) from None
-    return _case(read, circuit, data, claimed, path.parent, observe)
-
-
-def _case(
-    read: ModelBytes, circuit: FoldedCircuit, data: bytes, claim: bytes, folder: Path | None, observe: Observer
-) -> Case:
-    failure = ""
-    where = str(folder or read.path)
-    try:
-        checked = check(read.data, claim, data, observe)
-    except Rejected as error:
-        if not isinstance(error.findings, Checked):
-            raise InputError(where, "", str(error)) from None
-        checked, failure = error.findings, str(error)
-    certificate = read_certificate(data)
+def _case(source: Source, data: bytes, outcome: Outcome, folder: Path | None) -> Case:
+    checked = outcome.checked
+    if checked is None:
+        raise Unexplained(f"{source.name}: nothing was proved: {outcome.failure}")
+    circuit = circuit_for(checked.conclusion.claim.task, decode(source.data, str(source.path)))[0]
     signed = read_signed(folder / "proof.sigstore.json", checked.conclusion.document()) if folder is not None else None
-    return Case(read, circuit, certificate, data, claim, checked, failure, folder, signed)
+    return Case(source, circuit, read_certificate(data), data, checked, outcome.failure, folder, signed)
 
 
 def read_signed(path: Path, conclusion: dict[str, Any]) -> SignedProof | None:
@@ -193,7 +142,7 @@ def read_signed(path: Path, conclusion: dict[str, Any]) -> SignedProof | None:
         return None
     digests = [conclusion[part]["sha256"] for part in ("model", "claim", "certificate")]
     try:
-        envelope = json.loads(_read(path, PROOF_BYTES))["dsseEnvelope"]
+        envelope = json.loads(read_input(path, PROOF_BYTES))["dsseEnvelope"]
         payload = base64.b64decode(envelope["payload"])
         said = json.loads(payload)["predicate"]
         keyid = str(envelope["signatures"][0].get("keyid", ""))
@@ -210,10 +159,3 @@ def _model_of(certificate: Path) -> Path:
         if place.is_file():
             return place
     raise InputError(certificate, "", f"is about a model that is not {MODELS / name}; name it with --model")
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        return read_limited(path, limit)
-    except OSError as error:
-        raise InputError(path, "", f"cannot be read: {error.strerror or error}") from None

@@ -33,7 +33,8 @@ from verifier.report.mechanism import (
     turns,
     wheels,
 )
-from verifier.report.numbers import BUDGET_WORDS, budget_totals, number
+from verifier.report.numbers import budget_totals, number
+from verifier.results import BUDGET_NAMES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -402,7 +403,7 @@ def error_by_offset(view: View) -> Array:
 def _budget(view: View) -> list[Panel]:
     def panel(axes: Axes) -> None:
         conclusion = view.case.checked.conclusion
-        rows = [(BUDGET_WORDS.get(name, name), number(x)) for name, x in budget_totals(conclusion).items()]
+        rows = [(BUDGET_NAMES[name], number(x)) for name, x in budget_totals(conclusion).items()]
         pure = conclusion.closed_form.deformation is None
         together = "all together, at any one input" if pure else "left by the deformed form"
         rows.append((together, number(conclusion.logits.max_error)))

@@ -44,16 +44,6 @@ def budget_totals(conclusion: Conclusion) -> dict[str, Dyadic]:
     }
 
 
-BUDGET_WORDS = {
-    "quadrature": "quadrature: finitely many neurons",
-    "profile": "profile: neurons that are no pure cosines",
-    "other_frequencies": "written at other frequencies",
-    "output_rest": "outside the output directions",
-    "fixed_point": "weights rounded to fixed point",
-    "attention": "attention known by intervals",
-}
-
-
 def replaced_words(use: AttentionUse) -> str:
     """What attention is for: answers with it replaced, and the waves that the logits are made of."""
     form = (

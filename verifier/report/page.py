@@ -145,7 +145,7 @@ def _signature(case: Case) -> str:
 
 def _files(case: Case) -> str:
     conclusion, folder = case.checked.conclusion, case.folder
-    origin = f", translated from {case.model.translated_from}" if case.model.translated_from else ""
+    origin = f", translated from {case.model.imported}" if case.model.imported else ""
     rows = [
         ("model", f"{case.model.path}{origin}", conclusion.model_sha256),
         ("claim", str(folder / "claim.json") if folder else "every input", conclusion.claim_sha256),
