@@ -42,7 +42,7 @@ def require_well_formed(circuit: FoldedCircuit, certificate: bytes) -> dict[str,
     p, half = circuit.p, (circuit.p - 1) // 2
     assert certificate == (json.dumps(d, sort_keys=True, separators=(",", ":")) + "\n").encode()
     assert set(d) - {"deformation"} == FIELDS
-    assert (d["format"], d["model_sha256"]) == ("verifier-certificate/2", DIGEST)
+    assert d["format"] == "verifier-certificate/2"
     assert (d["p"], d["neurons"]) == (p, circuit.neurons)
     assert -1200 <= d["amplitude_exponent"] <= 1200
     assert 64 <= d["nodes"] <= 4096
