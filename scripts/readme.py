@@ -85,7 +85,7 @@ def row(name: str, found: store.Prepared) -> tuple[str, ...]:
         f"{lower(a['min_margin'], 4)} ({lower(true_margin, 4)})",
         upper(a["gap_error"], 3) if a["gap_error"] else "none",
         f"{upper(c['logits']['max_error'], 4)} ({lower(true_error, 4)})",
-        upper(max((bound["relative_bound"] for bound in c["quadrature"]), key=exact), 3),
+        upper(max(c["quadrature"], key=lambda bound: exact(bound["relative_bound"]))["relative_bound"], 3),
         str(c["certificate"]["directions"]),
         "one dense pass" if a["strategy"] == "semi-linear" else f"{float(events):.2f} P",
     )

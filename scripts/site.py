@@ -98,7 +98,7 @@ def tutorial(notebook: Path) -> dict[str, str | bytes]:
     import nbformat
     from nbclient import NotebookClient
 
-    book = nbformat.read(notebook, as_version=4)
+    book = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(Path.cwd()), os.environ.get("PYTHONPATH", "")])
     NotebookClient(book, timeout=600, kernel_name="python3").execute()
     parts: list[str] = []
