@@ -31,18 +31,18 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 KERNEL = ROOT / "verifier" / "kernel"
 EQUIVALENT = Path(__file__).with_name("mutants_equivalent.tsv")
-ARRAYS, EVENTS, STAGES, FORMS, REGRESSIONS, THEOREMS, DETERMINISM, TRANSFORMERS = (
+ARRAYS, EVENTS, STAGES, FILES, FORMS, REGRESSIONS, THEOREMS, DETERMINISM, TRANSFORMERS = (
     f"tests/kernel/test_kernel_{name}.py"
     for name in (
-        "arrays", "events", "stages", "forms", "regressions", "theorems", "determinism", "transformers"
+        "arrays", "events", "stages", "files", "forms", "regressions", "theorems", "determinism", "transformers"
     )
 )  # fmt: skip
 ATTENTION, OPERATIONS, SUBSTITUTION = (f"tests/kernel/test_{x}.py" for x in ("attention", "operations", "substitution"))
-LIMITS = (STAGES, "-k", "capacit")
+LIMITS, NAMES = (STAGES, "-k", "capacit"), "under or prime or margins or claim_is"
 OWN: dict[str, tuple[tuple[str, ...], ...]] = {
     "arrays": ((ARRAYS, "-k", "products_are or binary64 or rounding or shifts or largest"), LIMITS),
     "tables": ((ARRAYS, "-k", "error"),),
-    "balls": ((STAGES, "-k", "tables or theorem_q"), (FORMS,)),
+    "balls": ((ARRAYS, "-k", "balls"), (STAGES, "-k", "tables or theorem_q"), (FORMS,)),
     "enclosure": ((STAGES, "-k", "enclosures or capacit"),),
     "events": ((EVENTS,),),
     "directions": ((STAGES, "-k", "lemma_b or lanes or capacit"),),
@@ -51,11 +51,16 @@ OWN: dict[str, tuple[tuple[str, ...], ...]] = {
     "circuit": ((STAGES, "-k", "lemma_k or attention or coarser"), (ATTENTION,)),
     "logits": (LIMITS,),
     "floating_point": ((STAGES, "-k", "theorem_f"), (ATTENTION,)),
-    **dict.fromkeys(("certificate", "forms", "model_file"), ((FORMS,),)),
-    **dict.fromkeys(("claim", "operation"), ((FORMS,), (OPERATIONS, "-k", "under or prime or margins or claim_is"))),
+    **dict.fromkeys(("certificate", "forms", "model_file"), ((FILES,), (FORMS,))),
+    "claim": ((FILES,), (FORMS,), (OPERATIONS, "-k", NAMES)),
+    "operation": ((THEOREMS, "-k", "sentence"), (OPERATIONS, "-k", NAMES)),
     "substitution": ((SUBSTITUTION,),),
     **dict.fromkeys(("attention", "learned"), ((ATTENTION,), (TRANSFORMERS,))),
-    **dict.fromkeys(("check", "conclusion", "cost"), ((REGRESSIONS,), (THEOREMS, "-k", "claim or wrong or sentence"))),
+    "check": (
+        *((REGRESSIONS,), (STAGES, "-k", "theorem_x or budget"), (THEOREMS, "-k", "claim or wrong or sentence")),
+        *((FORMS,), (TRANSFORMERS,)),
+    ),
+    **dict.fromkeys(("conclusion", "cost"), ((THEOREMS, "-k", "claim or wrong or sentence"), (REGRESSIONS,))),
 }
 DIGESTS = (DETERMINISM, "-k", "stored")
 SECONDS, BYTES = 20, 8 << 30  # of a mutant's tests, of processor time and of address space
@@ -290,7 +295,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT))
     os.environ |= {"HYPOTHESIS_PROFILE": "mutation", "OPENBLAS_NUM_THREADS": "1", "VERIFIER_TRIALS": "150"}
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    for name in ("numpy", "scipy.sparse", "mpmath", "flint", "pytest", "hypothesis", "hypothesis.strategies"):
+    for name in ("numpy", "scipy.sparse", "mpmath", "flint", "pytest", "hypothesis", "hypothesis.strategies", "torch"):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     arguments.out.parent.mkdir(exist_ok=True)

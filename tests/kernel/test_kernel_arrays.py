@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from verifier.kernel import Reason, Rejected, arrays, tables
+from verifier.kernel import Reason, Rejected, arrays, balls, tables
 from verifier.kernel.arrays import exact_product, largest, require_capacity, rounded, shifted
 
 
@@ -144,6 +145,16 @@ def test_phases_are_within_their_error(phase: int) -> None:
     for place in (phase, -phase, phase + (1 << 32)):
         cosine, sine = (int(part[0]) for part in tables.phases(array([place])))
         assert _distance(cosine, sine, place, 1 << 32) <= tables.PHASE_ERROR
+    assert tables.phases(array([phase])) == tables.phases(array([phase - (1 << 32)]))  # and no digits beyond the fourth
+
+
+@given(st.lists(st.integers(-(1 << 30), 1 << 30), min_size=4, max_size=4))
+def test_the_error_of_a_product_of_points_is_half_a_unit_in_each_part(parts: list[int]) -> None:
+    a, b, c, d = parts
+    re, im = tables.times((array([a]), array([b])), (array([c]), array([d])))
+    for found, exact in ((re, a * c - b * d), (im, a * d + b * c)):
+        assert abs(Fraction(int(found[0])) - Fraction(exact, 1 << 30)) <= Fraction(1, 2)
+    assert tables.PHASE_ERROR == 4 * tables.TABLE_ERROR + 3  # four factors, and a unit for each of three products
 
 
 @given(st.integers(0, 1 << 31))
@@ -161,3 +172,55 @@ def test_lengths_are_upper_bounds_and_close() -> None:
         for x, y, found in zip(re.tolist(), im.tolist(), arrays.lengths(re, im).tolist(), strict=True):
             assert x * x + y * y <= found * found
             assert found <= math.isqrt(x * x + y * y) + 3 + (1 << bits >> 27)
+
+
+@given(st.fractions(-100, 100, max_denominator=1000), st.integers(0, 40))
+def test_balls_leave_as_integers_rounded_outward(exact: Fraction, bits: int) -> None:
+    scaled, value = exact * (1 << bits), flint.arb(flint.fmpq(exact.numerator, exact.denominator))
+    assert balls.scaled_floor(value, bits) in (math.floor(scaled), math.ceil(scaled) - 1)
+    assert balls.scaled_ceiling(value, bits) in (math.ceil(scaled), math.floor(scaled) + 1)
+    assert abs(balls.fixed_point(value, bits) - scaled) <= Fraction(1, 2)
+    wide = value + flint.arb(0, 3)
+    assert (
+        balls.scaled_floor(wide, bits)
+        <= scaled - 3 * (1 << bits)
+        < scaled + 3 * (1 << bits)
+        <= (balls.scaled_ceiling(wide, bits))
+    )
+
+
+def test_balls_of_any_width() -> None:
+    whole = flint.arb(101)
+    assert balls.scaled_floor(whole, 3) == balls.scaled_ceiling(whole, 3) == balls.fixed_point(whole, 3) == 808
+    assert [balls.fixed_point(flint.arb(x, r), 0) for x, r in ((101, 0.7), (-101, 0.7), (100.5, 0.4))] == [
+        101,
+        -101,
+        100,
+    ]
+    with pytest.raises(Rejected, match="too wide for its"):
+        balls.fixed_point(flint.arb(101.5, 0.9), 0)
+    for bad in (flint.arb("nan"), flint.arb(2, float("inf"))):
+        for rounding in (balls.scaled_ceiling, balls.scaled_floor, balls.fixed_point):
+            with pytest.raises(Rejected, match="not finite"):
+                rounding(bad, 3)
+    with pytest.raises(Rejected, match="too wide to be rounded"):
+        balls._integer(flint.arb(0, 1))
+    bounds = [flint.arb(2, 1), flint.arb(2.5, 0.125), flint.arb(0, 4)]
+    for order in itertools.permutations(bounds):
+        assert 2.625 <= float(balls.least_upper(order).mid()) < 2.626
+    assert [balls.scaled_floor(balls.dyadic(-3, e), 4) for e in (2, 1, 0, -1, -4)] == [-192, -96, -48, -24, -3]
+    assert balls.root(Fraction(9, 4)).contains(flint.arb(1.5))
+    assert balls.root(Fraction(9, 4)).rad() < 2.0**-50
+    for numerator in (1, 9, 1 - 8 * 10**30):
+        cosine, sine = balls.turn(numerator, 8)
+        assert cosine.overlaps(flint.arb(0.5).sqrt())
+        assert sine.overlaps(cosine)
+        assert float(cosine.rad()) < 2.0**-50
+
+
+def test_balls_have_their_precision_and_give_it_back() -> None:
+    before = flint.ctx.prec
+    assert balls.with_precision(lambda: flint.ctx.prec)() == 128
+    with pytest.raises(ZeroDivisionError):
+        balls.with_precision(lambda: 1 // 0)()
+    assert flint.ctx.prec == before

@@ -9,11 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.oracle import attempt
+from tests.kernel.test_kernel_transformers import transformer
+from tests.oracle import attempt, concluded
 from tests.strategies import PHASE, Case, claim_of, random_case, tensor_file
-from verifier.kernel import Reason, Rejected, check
+from verifier.kernel import Reason, Rejected, check, limits
+from verifier.kernel.certificate import read_certificate
 from verifier.kernel.closed_form import ClosedForm, Points
 from verifier.kernel.cost import Cost
+from verifier.kernel.model_file import read_model
 from verifier.kernel.quadrature import Nodes, quadratures
 
 
@@ -114,3 +117,38 @@ def test_a_small_file_cannot_ask_for_gigabytes(strategy: str) -> None:
     with pytest.raises(Rejected) as refused:
         check(model, claim, certificate)
     assert refused.value.reason is Reason.SIZE
+
+
+@pytest.mark.parametrize("strategy", ["linear", "exact", "semi-linear", "exact softmax"])
+def test_work_and_memory_are_bounded_to_the_last_unit(strategy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = strategy.startswith("exact")
+    if strategy in ("linear", "exact"):
+        drawn = (replace(random_case(random.Random(seed)), strategy=strategy) for seed in range(99))
+        model, claim, certificate = next(x for x in drawn if x.p > 5 and concluded(x)).files()
+    else:
+        model = transformer(random.Random(1), "softmax 1/sqrt(2)", 5)
+        n, q = read_model(model).neurons, read_model(model).outputs
+        units = (np.eye(q, q + 1, dtype=np.int64) << 20).tolist()
+        fields = {"neurons": n, "directions": units, "others": [{"frequency": 1, "neurons": list(range(n))}]}
+        certificate = json.dumps(json.loads(_files(5, model)[2]) | fields).encode()
+        claim = claim_of(model, 5, strategy.removesuffix(" softmax"))
+    source, explanation = read_model(model), read_certificate(certificate)
+    p, q, n, width = source.p, source.outputs, source.neurons, explanation.directions.shape[1]
+    events, orders = check(model, claim, certificate).conclusion.events, len(set(explanation.orders.tolist()))
+    if source.positions:
+        heads = source.tensors["blocks.0.attn.W_O"].shape[0]
+        held = (2 * q if exact else width) + len(source.positions) * (heads + 4)
+        bounds = {}
+    else:
+        held = q if exact else width + 2
+        bounds = {"SUM_WORK": (events + 3 * p * p * orders) * held}
+        bounds |= {"EXACT_LOGITS": p * p * q} if exact else {"EVENTS_PER_ENTRY": -(-events // (2 * n * p))}
+    bounds["HELD"] = p * p * (held + 10)
+    monkeypatch.setattr(limits, "HELD_PER_NUMBER", 0)
+    for name, most in bounds.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(limits, name, most)
+            check(model, claim, certificate)
+            patch.setattr(limits, name, most - 1)
+            with pytest.raises(Rejected):
+                check(model, claim, certificate)

@@ -27,9 +27,10 @@ from verifier.kernel import quadrature as rules
 from verifier.kernel.arrays import zeros
 from verifier.kernel.attention import NO_ATTENTION, Pattern
 from verifier.kernel.certificate import Deformation, Family
-from verifier.kernel.check import GAP_BITS, _explained, _Loss
+from verifier.kernel.check import GAP_BITS, _explained, _logit_bound, _Loss
 from verifier.kernel.circuit import SKIP_SHIFT, STILL, Circuit, Folded, Moves, fold, quantise
 from verifier.kernel.closed_form import ClosedForm, Points
+from verifier.kernel.conclusion import Dyadic
 from verifier.kernel.cost import Cost
 from verifier.kernel.directions import LaneSums
 from verifier.kernel.enclosure import Enclosed
@@ -678,3 +679,49 @@ def test_a_gap_error_beyond_forty_bits_is_not_given() -> None:
     small = Logits(one, one, one, one, one, None, {}, {}, 0, 0, 0)
     assert _explained(small, _Loss(0, 0, 0, 0)).gap_error == (1 << GAP_BITS) + 1
     assert _explained(replace(small, spread=one << 50), _Loss(0, 0, 0, 0)).gap_error is None
+
+
+@given(st.lists(st.integers(-3, 12), min_size=36, max_size=36), st.sampled_from((0, 0, 1, 37, 46)))
+def test_theorem_x_is_what_it_says(drawn: list[int], bits: int) -> None:
+    """Every input of an offset is looked at; and the gap error is above the exact quotient by two units at most."""
+    deviations, beyond, gaps, spread = (ints(drawn[9 * i : 9 * i + 9]).reshape(3, 3) for i in range(4))
+    loss = _Loss(1, 2, 1, 3)
+    base = Logits(beyond, beyond + 4, abs(deviations), abs(spread), 2 * gaps + 10, None, {}, {}, 0, 0, 0)
+    found = _explained(base, loss)
+    offsets = [[((b + d) % 3, b) for b in range(3)] for d in range(3)]
+    errors = [max(int(base.deviations[at]) for at in own) + 2 for own in offsets]
+    least = [min(map(int, base.gaps[d, 1:])) for d in range(3)]
+    clear = [min(int(base.beyond[at]) for at in own) > 5 for own in offsets]
+    assert found.by_offset == tuple(g > 2 * e and c for g, e, c in zip(least, errors, clear, strict=True))
+    assert (found.inputs, found.error, found.least_gap) == (3 * sum(found.by_offset), max(errors), min(least))
+    bound = found.bound(9, -7)
+    assert (bound.deformation, found.bound(None, -7).deformation) == (Dyadic(9, -7), None)
+    assert (bound.least_gap, bound.error) == (Dyadic(min(least), -7), Dyadic(max(errors), -7))
+    assert bound.explains_all == (min(least) > 2 * max(errors) and all(clear))
+    large = replace(base, spread=base.spread << bits, gaps=(base.gaps << bits) + bits)
+    ratio = _explained(large, replace(loss, difference=2 << bits)).gap_error
+    assert (ratio is None) == (int(large.gaps[:, 1:].min()) <= 0)
+    if ratio is not None:
+        quotients = zip(large.spread[:, 1:].ravel().tolist(), large.gaps[:, 1:].ravel().tolist(), strict=True)
+        true = max(Fraction(s + (2 << bits), g) for s, g in quotients) * (1 << GAP_BITS)
+        assert true <= ratio <= true + 2
+
+
+@given(st.integers(0, 1 << 45), st.integers(1, 1 << 70), st.integers(-60, 45))
+def test_the_budget_of_theorem_l(bound: int, weight: int, unit: int) -> None:
+    one = np.arange(9, dtype=np.int64).reshape(3, 3)
+    rule = rules.Quadrature(1, 1, 0, 0, 0, bound, 0, weight, (one[0], one[0]), 0)
+    found = _logit_bound(Logits(one, one, one, one, one, None, {}, {1: 9}, 5, 6, 0), {1: rule}, unit, 20, 7, -3)
+    true = Fraction(bound * weight, 1 << rules.BOUND_BITS) * Fraction(2) ** unit / Fraction(314159265, 100000000)
+    term = found.budget["quadrature"][1]  # type: ignore[index]
+    room = 2 * max(Fraction(1), Fraction(2) ** (unit - rules.BOUND_BITS))
+    assert true <= term.mantissa <= true * Fraction(1001, 1000) + room
+    assert found.max_error == Dyadic(28, -3)
+    assert {**found.budget, "quadrature": term.exponent} == {
+        "quadrature": -3,
+        "profile": {1: Dyadic(9, -3)},
+        "other_frequencies": Dyadic(5, -3),
+        "output_rest": Dyadic(6, -3),
+        "fixed_point": Dyadic(14, -3),
+        "attention": Dyadic(7, -3),
+    }

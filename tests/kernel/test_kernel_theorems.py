@@ -23,6 +23,8 @@ from hypothesis import given, settings
 from tests.oracle import attempt, concluded, confront, truth
 from tests.strategies import Case, cases, deformed, mutated, random_case
 from verifier.kernel import Rejected, check
+from verifier.kernel.claim import MULTIPLICATION, SUBTRACTION
+from verifier.kernel.conclusion import Attention
 
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "soundness"
 TRIALS = int(os.environ.get("VERIFIER_TRIALS", "100000" if LONG else "400"))
@@ -73,6 +75,62 @@ def test_one_sentence_is_said_when_it_holds() -> None:
     assert found is not None
     assert found.conclusion.closed_form.explains_all
     assert "leads every other one by more than twice that" in found.conclusion.theorem()
+
+
+def test_sentences_and_documents_say_what_was_proved() -> None:
+    checked = concluded(replace(random_case(random.Random(209)), strategy="linear"))
+    assert checked is not None
+    found = checked.conclusion
+    p, accuracy, silent = found.claim.p, found.accuracy, replace(found.closed_form, explains_all=False)
+    first = (
+        f"For at least {accuracy.certified_inputs} of the {p * p} inputs (a, b) with 0 <= a, b < {p}, the largest of"
+    )
+    assert found.theorem().startswith(
+        f"{first} the {found.outputs} logits of the network in the model file with SHA-256"
+    )
+    assert (
+        f"{found.model_sha256}, in exact arithmetic, is that of (a + b) mod {p}. Every logit is within"
+        in found.theorem()
+    )
+    assert f"every logit c < {p} is within logits.max_error" in found.theorem()
+    loose = replace(found, attention=Attention("declared", (("0", "1"), ("1/2", "1/2"))))
+    assert "taken as between 0 and 1, 1/2 at the positions in order, in exact" in loose.theorem()
+    for count, words in (
+        (5, "At 5 inputs the closed form and its error alone"),
+        (0, f"mod {p}. In exact arithmetic, for"),
+    ):
+        part = replace(found, closed_form=silent, accuracy=replace(accuracy, explained_inputs=count))
+        assert words in part.theorem()
+        assert "leads every other one" not in part.theorem()
+    minus = replace(found, claim=replace(found.claim, task=SUBTRACTION))
+    assert (
+        f"is that of (a - b) mod {p}. What follows is about the same logits with -b mod {p} written for b"
+        in minus.theorem()
+    )
+    times = replace(found, claim=replace(found.claim, task=MULTIPLICATION, p=11))
+    for words in (
+        "with 0 < a, b < 11,",
+        "is that of (a * b) mod 11. Inputs with a zero are not part",
+        "2^a, 2^b and 2^c mod 11 written for a, b and c, so that the task is addition modulo 10, the output 0 apart.",
+        "every logit c < 10 is",
+    ):
+        assert words in times.theorem()
+
+    def document(**fields: Any) -> Any:
+        return json.loads(json.dumps(replace(found, **fields).document()))
+
+    assert "task" not in document()["claim"]
+    assert document(claim=times.claim)["claim"]["task"] == MULTIPLICATION
+    own = document(accuracy=replace(accuracy, gap_error=None))["accuracy"]
+    assert own["gap_error"] is None
+    assert "wrong" not in own
+    assert own["min_margin"] == {
+        "mantissa": str(accuracy.min_margin.mantissa),
+        "exponent": accuracy.min_margin.exponent,
+    }
+    for total, thousandths in ((12_000, "1.200"), (12_001, "1.201"), (9_990, "0.999"), (10_010, "1.001")):
+        cost = document(operations={"x": total - 5, "e": 5}, parameters=10_000)["cost"]
+        assert (cost["operations"], cost["per_parameter"]) == (total, thousandths)
 
 
 def _certified() -> Case:
