@@ -390,3 +390,12 @@ def test_transformers_at_their_limits(file: bytes, reason: Reason | None, text: 
         assert model.scale_squared in (None, 4)
         assert set(weights) == {(model.positions[0].attention_low,) * 2}
         assert weights[0][0] == (0 if model.scale_squared else Fraction(1, 2) if len(weights) == 2 else 1)
+
+
+@pytest.mark.parametrize(("frequency", "reason"), [(3, None), (2, None), (1, FREQUENCY)])
+def test_waves_of_a_deformation_have_frequencies_of_the_closed_form(frequency: int, reason: Reason | None) -> None:
+    """Frequency 3 with two outputs modulo 8: 3, and 6, which is 2."""
+    fields = {"neurons": 1, "families": [family(3, 2)], "others": [], "boxes": [box(3)]}
+    wave = {"frequency": frequency, "cosine": [0] * 8, "sine": [0] * 8}
+    more = {"deformation": {"exponent": 0, "constant": [0] * 8, "waves": [wave]}}
+    refused(reason, "frequencies of the closed form", read_certificate, small(**fields, **more))
