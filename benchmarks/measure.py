@@ -25,7 +25,7 @@ STAGES = {
     "fold, quantise": ("fold", "quantise"),
     "Theorem F": ("logit_rounding",),
     "event sums": ("_sums",),
-    "attention": ("weights", "learned_sums"),
+    "dense pass": ("learned_sums",),
     "quadrature": ("written", "_quadratures"),
     "closed form": ("closed_form",),
     "logits": ("logits",),

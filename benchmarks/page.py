@@ -45,12 +45,11 @@ Largest over smallest: {spread}, where 1.5 was wanted. It falls with size: what 
 the calls of numpy) weighs less and less.
 
 What is missing, where a target was missed. At p = 59 brute force is nine milliseconds of one matrix product; the check
-is some 2,000 calls of numpy on small arrays and the big integers of Theorem Q. Theorem Q and the integrals alone take
-seven of them: they would have to be compiled too, which would double the C that has to be trusted. At p = 113 the time
-is that and the conversion of every logit from the product's binary64 to integers. At the largest sizes half of the time
-is event sums: a third of it is sorting and building the events (numpy's sort of A and −B alone takes 140 ms at p =
-1021), a third the jumps themselves, and a third waits for memory, because the sums of all inputs, 108 MB at p = 1021,
-are read and written twice for every frequency. Sums of 32 bits are too narrow; fewer passes would need all frequencies
+is many small steps, none of which is above a third of the whole (see the stages): more of them would have to be
+compiled, which would double the C that has to be trusted. At p = 113 the time is that and the conversion of every logit
+from the product's binary64 to integers. At the largest sizes half of the time is event sums: sorting A and −B together
+(136 ms at p = 1021), building the events, the jumps themselves (275 ms), and adding the sums of all inputs, 108 MB at
+p = 1021, twice for every frequency (150 ms). Sums of 32 bits are too narrow; fewer passes would need all frequencies
 in one order, with more events. Where the certificate leaves inputs unproved (see the table), the ratio ignores that.
 
 **Learned attention.** {clock}
@@ -80,8 +79,8 @@ CLOCK = """The published clock is checked in binary32 by one dense pass (strateg
 directions) in {check} ms: {certified} of the inputs, least margin {margin}. Brute force takes {brute} ms in binary64
 ({share}, {true}): softmax at all p² inputs, what each head writes through W_in as a table, every logit, and a rounding
 bound that goes through the scores (`benchmarks/learned.py`). So the check is {verdict}, where faster was wanted. The
-dense pass is not what is missing: compiled, it takes less than brute force's product. What brute force does not have
-is: folding in integers with error radii (a third of the check), Theorem F, Theorem Q and the integrals."""
+dense pass alone takes {dense} ms. What brute force does not have is: folding in integers with error radii ({fold} ms),
+Theorem F ({rounding} ms), Theorem Q, the integrals and the closed form ({form} ms)."""
 
 
 def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -131,8 +130,12 @@ def _clock(cases: list[Case]) -> str:
         return "No published clock was there to be measured."
     (case,) = found
     seconds, (share, margin) = case["seconds"], case["brute"]["float64"]
-    ratio = seconds["float64"] / seconds["check"]
+    ratio, stages = seconds["float64"] / seconds["check"], case["stages"]
     return CLOCK.format(
+        dense=_ms(stages["dense pass"]),
+        fold=_ms(stages["fold, quantise"]),
+        rounding=_ms(stages["Theorem F"]),
+        form=_ms(stages["quadrature"] + stages["closed form"] + stages["logits"]),
         directions=case["directions"],
         check=_ms(seconds["check"]),
         certified=f"{100 * case['certified'] / case['p'] ** 2:.4g} %",
