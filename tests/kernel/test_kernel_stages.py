@@ -27,7 +27,7 @@ from verifier.kernel import quadrature as rules
 from verifier.kernel.arrays import zeros
 from verifier.kernel.attention import NO_ATTENTION, Pattern
 from verifier.kernel.certificate import Deformation, Family
-from verifier.kernel.check import GAP_BITS, _explained, _logit_bound, _Loss
+from verifier.kernel.check import GAP_BITS, _Explained, _explained, _logit_bound, _Loss
 from verifier.kernel.circuit import SKIP_SHIFT, STILL, Circuit, Folded, Moves, fold, quantise
 from verifier.kernel.closed_form import ClosedForm, Points
 from verifier.kernel.conclusion import Dyadic
@@ -705,6 +705,20 @@ def test_theorem_x_is_what_it_says(drawn: list[int], bits: int) -> None:
         quotients = zip(large.spread[:, 1:].ravel().tolist(), large.gaps[:, 1:].ravel().tolist(), strict=True)
         true = max(Fraction(s + (2 << bits), g) for s, g in quotients) * (1 << GAP_BITS)
         assert true <= ratio <= true + 2
+
+
+@pytest.mark.parametrize(("gap", "clear", "says"), [(10, True, False), (11, True, True), (11, False, False)])
+def test_the_one_sentence_needs_more_than_twice_the_error(gap: int, clear: bool, says: bool) -> None:
+    found = _Explained((True, clear), 2 + 2 * clear, 5, gap, None)
+    assert found.bound(None, 0).explains_all == says
+
+
+def test_the_gap_error_needs_gaps_that_are_positive() -> None:
+    one = np.ones((3, 3), dtype=np.int64)
+    small = Logits(one, one, one, one, one, None, {}, {}, 0, 0, 0)
+    for gap, there in ((-1, False), (0, False), (1, True)):
+        gaps = ints([[9, 5, 5], [9, 5, gap], [9, 5, 5]])
+        assert (_explained(replace(small, gaps=gaps), _Loss(0, 0, 0, 0)).gap_error is not None) == there
 
 
 @given(st.integers(0, 1 << 45), st.integers(1, 1 << 70), st.integers(-60, 45))
