@@ -113,6 +113,22 @@ def cluster() -> Iterator[LocalCluster]:
         yield cluster
 
 
+def test_what_is_returned_is_done_once_and_what_is_raised_twice() -> None:
+    """An expected failure is a value, such as a model that `certify` refuses."""
+    attempts: list[tuple[str, int]] = []
+
+    def work(item: str, attempt: int) -> Exception:
+        attempts.append((item, attempt))
+        if item == "raised":
+            raise ValueError(item)
+        return InputError("a file", "", item)
+
+    with ThreadPoolExecutor(1) as pool:
+        found = dict(each(work, ["returned", "raised"], pool, jobs=1))
+    assert sorted(attempts) == [("raised", 1), ("raised", 2), ("returned", 1)]
+    assert (type(found["returned"]), type(found["raised"])) == (InputError, ValueError)
+
+
 def test_a_killed_worker_of_a_cluster_costs_no_model(models: list[Path], cluster: LocalCluster) -> None:
     with Client(cluster) as client:
         workers = client.run(os.getpid)

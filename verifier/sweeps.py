@@ -235,7 +235,7 @@ def _rows(tasks: Iterable[Task], executor: Executor | None, jobs: int) -> Iterat
 def each(
     work: Callable[[Item, int], Found], items: Iterable[Item], executor: Executor | None, jobs: int
 ) -> Iterator[tuple[Item, Found | Exception]]:
-    """`work(item, attempt)` for each, as they are done; an exception is of the second attempt.
+    """`work(item, attempt)` for each, as they are done; an exception that was raised is of the second attempt.
 
     When a process dies, work that was only near it can fail as well. So what failed is done again after the rest, one
     at a time; or, where the pool broke, each in a process of its own, `jobs` at a time: only what kills its process
@@ -244,8 +244,8 @@ def each(
     pool = executor or _processes(jobs)
     failed, broken = [], False
     try:
-        for item, found in _done(lambda item: pool.submit(work, item, 1), items):
-            if isinstance(found, Exception):
+        for item, found, raised in _done(lambda item: pool.submit(work, item, 1), items):
+            if raised:
                 failed.append(item)
                 broken |= isinstance(found, BrokenExecutor)
             else:
@@ -255,26 +255,31 @@ def each(
             return _alone(work, item, 2) if broken else pool.submit(work, item, 2).result()
 
         with ThreadPoolExecutor(jobs if broken else 1) as threads:
-            yield from _done(lambda item: threads.submit(again, item), failed)
+            for item, found, _ in _done(lambda item: threads.submit(again, item), failed):
+                yield item, found
     finally:
         if pool is not executor:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _done(submit: Callable[[Item], Future[Found]], items: Iterable[Item]) -> Iterator[tuple[Item, Found | Exception]]:
+def _done(
+    submit: Callable[[Item], Future[Found]], items: Iterable[Item]
+) -> Iterator[tuple[Item, Found | Exception, bool]]:
+    """What came of each, as they are done, and whether that is an exception that was raised (and not returned)."""
     futures: dict[Future[Found], Item] = {}
     try:
         for item in items:
             try:
                 futures[submit(item)] = item
             except BrokenExecutor as error:
-                yield item, error
+                yield item, error, True
         for future in as_completed(futures):
+            found: Found | Exception
             try:
-                found: Found | Exception = future.result()
+                found, raised = future.result(), False
             except (Exception, CancelledError) as error:
-                found = error
-            yield futures[future], found
+                found, raised = error, True
+            yield futures[future], found, raised
     finally:
         for future in futures:
             future.cancel()
