@@ -14,8 +14,6 @@ the pizza algorithm has when its sums are exact integrals of pure cosines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,24 +28,6 @@ WEIGHT_SPREAD = 0.05  # of α·β, the same
 JITTER = 0.15  # of the phases, in steps of the even grid
 SETS = 40
 SAMPLED_OFFSETS = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Size:
-    """p and n of a synthetic circuit."""
-
-    p: int
-    neurons: int
-
-    @property
-    def parameters(self) -> int:
-        """P = 3np + 2p²."""
-        return 3 * self.neurons * self.p + 2 * self.p * self.p
-
-    @property
-    def multiply_adds(self) -> int:
-        """What brute force costs: n·p³."""
-        return self.neurons * self.p**3
 
 
 def synthetic(

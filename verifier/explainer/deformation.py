@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from verifier.explainer.reading import Array, Complex, Reading, Sample, turned, turns
+from verifier.kernel.limits import FULL_PRODUCT
 
-MODULUS = 128  # the kernel takes none beyond
-LIMIT = 15.9  # no part of a wave becomes larger
+LIMIT = 15.9  # no part of a wave becomes larger: the kernel takes numbers below 16
 LAWSON = 12
 LEEWAY = 1.05  # what the kernel finds is so much further from the form: the rest of the directions, and rounding
 
@@ -48,7 +48,7 @@ def find_deformation(r: Reading, s: Sample, form: dict[int, Complex], pure: Arra
     """
     own = turned(r, s, s.logits)
     best, most = None, _explained(own, pure)
-    if r.p > MODULUS or most[0] == len(s.deltas):
+    if r.p > FULL_PRODUCT or most[0] == len(s.deltas):
         return None
     basis, back = _basis(r, s, form), (np.arange(r.p) - (s.a + s.b)[:, None]) % r.p
     missing = np.take_along_axis((own - pure).reshape(-1, r.p), back, axis=1)

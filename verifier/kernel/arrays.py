@@ -47,13 +47,13 @@ def largest(values: Ints) -> int:
     return max(int(values.max()), -int(values.min())) if values.size else 0
 
 
-def shifted(values: Ints, bits: int) -> Ints:
-    """values·2^bits, rounded down when bits < 0.
+def shifted(values: Ints, bits: int, top: int | None = None) -> Ints:
+    """values·2^bits, rounded down when bits < 0. `top`: the greatest absolute value, if it is known.
 
     **Raises** `Rejected(CAPACITY)`.
     """
     if bits >= 0:
-        require_capacity(largest(values) << min(bits, 64), "a shifted table")
+        require_capacity((largest(values) if top is None else top) << min(bits, 64), "a shifted table")
         return values << bits
     return values >> min(-bits, 63)
 

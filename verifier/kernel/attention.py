@@ -98,9 +98,7 @@ def _middle(low: Fraction, high: Fraction) -> tuple[Fraction, Fraction]:
 def _side(model: ModelFile, tokens: Sequence[Enclosed], name: str) -> Enclosed:
     """Queries or keys of all heads, for every token of every position: [rows, Hk]."""
     weight, bias = model.tensors[f"blocks.0.attn.W_{name}"], model.tensors[f"blocks.0.attn.b_{name}"]
-    heads, d, width = weight.shape
-    flat = Enclosed(weight.values.transpose(1, 0, 2).reshape(d, heads * width), weight.exponent, weight.radius)
-    return plus(product(stacked(tokens), flat, f"W_{name}"), bias.reshape(1, heads * width))
+    return plus(product(stacked(tokens), weight.by_column(), f"W_{name}"), bias.reshape(1, -1))
 
 
 @with_precision

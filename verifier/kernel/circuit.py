@@ -159,8 +159,7 @@ def _fold_transformer(model: ModelFile, cost: Cost) -> Folded:
     embed, places = tensors["embed.W_E"], tensors["pos_embed.W_pos"]
     tokens = [plus(embed[place.tokens], places[index : index + 1]) for index, place in enumerate(model.positions)]
     attention = pattern(model, tokens, cost)
-    value = tensors["blocks.0.attn.W_V"]
-    w_v = Enclosed(value.values.transpose(1, 0, 2).reshape(d, heads * width), value.exponent, value.radius)
+    w_v = tensors["blocks.0.attn.W_V"].by_column()
     w_o = tensors["blocks.0.attn.W_O"].reshape(heads * width, d)
     b_v = tensors["blocks.0.attn.b_V"].reshape(1, heads * width)
     w_in, w_u = tensors["blocks.0.mlp.W_in"], tensors["unembed.W_U"]
@@ -198,15 +197,9 @@ def _moves(
 ) -> Moves:
     """`w_o` [heads, k, d], `sides`: W_in and W_U. W_O goes through them first: there are fewer values than tokens."""
     heads = tuple(head for head, radii in enumerate(zip(*attention.radii, strict=True)) if any(radii))
-    own = by_head(held, w_o.shape[0])[integers(heads)]
+    own = held.by_head(w_o.shape[0])[integers(heads)]
     pre, skip = (product(own, product(w_o[integers(heads)], side, "W_O"), "attention") for side in sides)
     return Moves(heads, np.cumsum([0, *rows[:-1]], dtype=np.int64), pre, skip)
-
-
-def by_head(table: Enclosed, heads: int) -> Enclosed:
-    """[rows, heads·k] as [heads, rows, k]."""
-    values = table.values.reshape(len(table.values), heads, -1).transpose(1, 0, 2)
-    return Enclosed(np.ascontiguousarray(values), table.exponent, table.radius)
 
 
 def charged(sizes: Enclosed, factors: Sequence[Sequence[Fraction]]) -> tuple[Ints, int]:

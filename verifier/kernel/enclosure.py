@@ -14,7 +14,17 @@ from itertools import accumulate
 
 import numpy as np
 
-from verifier.kernel.arrays import SIGNIFICAND, Ints, exact_product, integers, largest, require_capacity, rounded, zeros
+from verifier.kernel.arrays import (
+    SIGNIFICAND,
+    Ints,
+    exact_product,
+    integers,
+    largest,
+    require_capacity,
+    rounded,
+    shifted,
+    zeros,
+)
 
 WORK_BITS = 56  # of an entry between operations
 
@@ -52,6 +62,16 @@ class Enclosed:
     def columns(self, start: int, count: int) -> Enclosed:
         return Enclosed(self.values[:, start : start + count], self.exponent, self.radius)
 
+    def by_head(self, heads: int) -> Enclosed:
+        """[rows, heads·k] as [heads, rows, k]."""
+        values = self.values.reshape(len(self.values), heads, -1).transpose(1, 0, 2)
+        return Enclosed(np.ascontiguousarray(values), self.exponent, self.radius)
+
+    def by_column(self) -> Enclosed:
+        """[heads, rows, k] as [rows, heads·k]: the inverse of `by_head`."""
+        values = self.values.transpose(1, 0, 2)
+        return Enclosed(values.reshape(len(values), -1), self.exponent, self.radius)
+
     def parted(self, counts: Sequence[int]) -> list[Enclosed]:
         """Rows taken apart, so many at a time: the inverse of `stacked`."""
         ends = list(accumulate(counts))
@@ -65,8 +85,7 @@ class Enclosed:
         if self.reach() == 0:
             return Enclosed(self.values, exponent, 0)
         if shift < 0:
-            require_capacity(self.top << min(-shift, 64), "a shifted table")
-            return Enclosed(self.values << min(-shift, 63), exponent, self.radius << -shift)
+            return Enclosed(shifted(self.values, -shift, self.top), exponent, self.radius << -shift)
         radius = -(-self.radius >> shift) + 1
         return Enclosed(rounded(self.values, min(shift, 61), self.top), exponent, radius)
 

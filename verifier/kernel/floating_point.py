@@ -17,9 +17,9 @@ from math import ceil, isqrt
 
 import numpy as np
 
-from verifier.kernel.arrays import Ints, exact_product, integers, require_capacity
+from verifier.kernel.arrays import Ints, exact_product, integers, shifted
 from verifier.kernel.attention import Pattern
-from verifier.kernel.circuit import Circuit, Folded, by_head, charged
+from verifier.kernel.circuit import Circuit, Folded, charged
 from verifier.kernel.cost import Cost
 from verifier.kernel.enclosure import Enclosed, product
 from verifier.kernel.model_file import ModelFile
@@ -77,11 +77,8 @@ class Upper:
         return self.at(self.exponent + excess) if excess > 0 else self
 
     def at(self, exponent: int) -> Upper:
-        shift = exponent - self.exponent
-        if shift <= 0:
-            require_capacity(self.most << min(-shift, 64), "a magnitude")
-            return Upper(self.values << min(-shift, 63), exponent) if shift else self
-        return Upper(-(-self.values >> min(shift, 63)), exponent)
+        shift = self.exponent - exponent
+        return Upper(-shifted(-self.values, shift, self.most), exponent) if shift else self
 
     def top(self) -> int:
         """Every number is below 2^top."""
@@ -226,7 +223,8 @@ def _transformer(
     def tensor(name: str, *shape: int) -> Upper:
         return _tensor(model.tensors[name], *shape)
 
-    w_v, b_v = by_column(tensor("blocks.0.attn.W_V")), tensor("blocks.0.attn.b_V", heads * width)
+    w_v = _tensor(model.tensors["blocks.0.attn.W_V"].by_column())
+    b_v = tensor("blocks.0.attn.b_V", heads * width)
     w_o = tensor("blocks.0.attn.W_O", heads * width, d)
     w_in, w_out, w_u = (tensor(name) for name in ("blocks.0.mlp.W_in", "blocks.0.mlp.W_out", "unembed.W_U"))
     embed, places = tensor("embed.W_E"), tensor("pos_embed.W_pos")
@@ -272,12 +270,6 @@ def _transformer(
     return plus(direct, *skipped, LEAST).ceiling() + plus(carried, through(w_u, spread).times(once), LEAST).ceiling()
 
 
-def by_column(weight: Upper) -> Upper:
-    """[heads, d, k] as [d, heads·k]."""
-    heads, d, width = weight.values.shape
-    return Upper(weight.values.transpose(1, 0, 2).reshape(d, heads * width), weight.exponent)
-
-
 def _charged(sizes: Enclosed, factors: Sequence[Sequence[Fraction]]) -> Upper:
     """Σ over heads and positions of factors [heads][positions] times sizes [heads, positions, columns]."""
     values, exponent = charged(sizes, factors)
@@ -303,9 +295,9 @@ def _softmax_error(
     unit, heads = arithmetic.sums + arithmetic.result, len(attention.radii[0])
 
     def side(name: str, x: _Signal, size: Upper) -> _Signal:
-        weight, bias = (_tensor(model.tensors[f"blocks.0.attn.{kind}_{name}"]) for kind in "Wb")
-        flat = Upper(bias.values.reshape(1, -1), bias.exponent)
-        return _affine(by_column(weight), flat, x, arithmetic, f"W_{name}", size)
+        weight = _tensor(model.tensors[f"blocks.0.attn.W_{name}"].by_column())
+        bias = _tensor(model.tensors[f"blocks.0.attn.b_{name}"], 1, -1)
+        return _affine(weight, bias, x, arithmetic, f"W_{name}", size)
 
     q = side("Q", last, maximum(upper(attention.queries)))
     k = side("K", signal, maximum(upper(attention.keys), starts))
@@ -333,5 +325,5 @@ def _stream(folded: Folded, values: Enclosed, stream: Enclosed, w_o: Enclosed, m
     bounds = upper(stream.reshape(1, -1))
     if not any(map(any, factors)):
         return bounds
-    written = product(by_head(values, len(factors)), w_o, "W_O")
+    written = product(values.by_head(len(factors)), w_o, "W_O")
     return plus(bounds, _charged(folded.moves.sizes(written), factors))

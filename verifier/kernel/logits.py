@@ -152,6 +152,12 @@ class _Block:
         for rows in (slice(0, half), slice(half, None)):  # within a half no δ repeats
             table[self.delta[rows]] = np.maximum(table[self.delta[rows]], most[rows])
 
+    def lower_to(self, table: Ints, found: Ints) -> None:
+        """Lower table[δ] to the smallest."""
+        least = -table
+        self.raise_to(least, -found)
+        np.negative(least, out=table)
+
 
 def _blocks(lanes: Lanes, width: int) -> Iterator[_Block]:
     """All inputs, as many t at a time as keep [T, p, width] in the cache."""
@@ -384,9 +390,7 @@ def _waves_of(block: _Block, wave: Ints, form: Ints, found: _Swept) -> None:
         run("discs", steps * m, m, width // 2, found.shift, *arrays)
         return
     block.raise_to(found.high, wave)
-    lowest = -found.low
-    block.raise_to(lowest, -wave)
-    np.negative(lowest, out=found.low)
+    block.lower_to(found.low, wave)
     wave -= form[block.delta]
     block.raise_to(found.network, _squares(wave[:, :, : width // 2], wave[:, :, width // 2 :], found.shift))
 
@@ -407,9 +411,7 @@ def _gaps_of(block: _Block, values: Ints, at: Ints, gaps: Ints, added: Added | N
     if added is not None:
         more = np.take_along_axis(added.at(block.t, block.delta), ((block.t[:, None] + d) % p)[:, None, :], axis=2)
         closed = closed + more[:, :, :1] - more
-        least = -found.gaps
-        block.raise_to(least, -closed)
-        np.negative(least, out=found.gaps)
+        block.lower_to(found.gaps, closed)
         block.raise_to(found.deformed, more.max(axis=2) - more.min(axis=2))
     gap -= closed
     found.ranges[block.a, block.b] = gap.max(axis=2) - gap.min(axis=2)
